@@ -1,0 +1,1 @@
+"""The Kubernetes half of Fairlead: what the cluster says, turned into what each proxy should do."""

@@ -1,0 +1,56 @@
+"""What becomes of endpoints that are not ready or that terminate: ``endpoints``, and Envoy's states for the outcome."""
+
+from __future__ import annotations
+
+import enum
+from typing import Literal
+
+from envoy_data_plane.envoy.config.cluster.v3 import ClusterCommonLbConfig
+from envoy_data_plane.envoy.type.v3 import Percent
+from pydantic import Field
+
+from fairlead_xds.features import affinity
+from fairlead_xds.features.value import Value, timedelta
+
+
+class Endpoints(Value):
+    """Which endpoints get traffic, by what Kubernetes says of them."""
+
+    not_ready: Literal["Exclude", "Degrade"] = Field(
+        "Exclude",
+        description="An endpoint that is not ready gets no traffic, or gets it when no ready endpoint is left.",
+    )
+    terminating: Literal["Drain", "Exclude"] = Field(
+        "Drain",
+        description="An endpoint that terminates and still serves keeps its sessions and gets nothing new, or leaves at once.",
+    )
+    all_terminating: Literal["Serve", "Fail"] = Field(
+        "Serve",
+        description="When every endpoint left terminates, those that still serve get new requests too, or requests fail with 503.",
+    )
+
+
+class Health(enum.Enum):
+    """What an endpoint may get. ``EXCLUDED`` never reaches Envoy."""
+
+    HEALTHY = "Healthy"
+    DEGRADED = "Degraded"
+    DRAINING = "Draining"
+    EXCLUDED = "Excluded"
+
+
+#: ``envoy.config.core.v3.HealthStatus`` by number: load assignments are written without the typed binding.
+HEALTH_STATUS = {Health.HEALTHY: 1, Health.DRAINING: 3, Health.DEGRADED: 5}
+
+
+def common_lb_config(persistence: affinity.SessionPersistence | None) -> ClusterCommonLbConfig:
+    """``Cluster.common_lb_config``.
+
+    Panic is off: at Envoy's 50 % it sends requests to endpoints that Kubernetes called not ready or terminating.
+    ``update_merge_window`` is 0: Envoy's second delays every weight and health change.
+    """
+    return ClusterCommonLbConfig(
+        healthy_panic_threshold=Percent(value=0),
+        update_merge_window=timedelta("0s"),
+        override_host_status=affinity.override_host_status(persistence),
+    )

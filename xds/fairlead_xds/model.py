@@ -1,0 +1,134 @@
+"""What one group of proxies should do, in Envoy's terms but without Envoy's messages.
+
+``reconcile`` makes it, ``translate`` turns it into bytes. Composition only: frozen, hashable, compared by value. Origins
+take no part in comparison: a new generation that changes nothing changes no bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from fairlead_xds.features.affinity import SessionPersistence
+from fairlead_xds.features.algorithm import LoadBalancer
+from fairlead_xds.features.endpoints import Health
+from fairlead_xds.features.matching import RouteMatchRule
+from fairlead_xds.features.timeouts import Timeouts
+from fairlead_xds.snapshot import Origin
+
+
+class Endpoint(NamedTuple):
+    """One address of a backend, as Envoy gets it."""
+
+    address: str
+    port: int
+    health: Health = Health.HEALTHY
+    weight: int = 1
+    zone: str = ""
+
+
+class Host(NamedTuple):
+    """One DNS name of a backend; Envoy resolves it."""
+
+    hostname: str
+    port: int
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LoadAssignment:
+    """The endpoints of a backend of the same name."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    origins: tuple[Origin, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A set of endpoints with the way it is balanced: a cluster. ``hosts`` are set where Envoy resolves DNS names."""
+
+    name: str
+    load_balancer: LoadBalancer
+    persistence: SessionPersistence | None = None
+    hosts: tuple[Host, ...] = ()
+    origins: tuple[Origin, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One side of a split: a backend by name, with its share."""
+
+    backend: str
+    weight: int
+    persistence: SessionPersistence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Requests that match go to the targets. No target: 503 at once."""
+
+    name: str
+    match: RouteMatchRule
+    targets: tuple[Target, ...]
+    timeouts: Timeouts = Timeouts()
+    hashing: tuple[LoadBalancer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualHost:
+    """The routes of one hostname of one policy's listener, in the order in which they are tried."""
+
+    name: str
+    hostname: str
+    routes: tuple[Route, ...]
+    origins: tuple[Origin, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """A route configuration, by the name of the chain that uses it."""
+
+    name: str
+    virtual_hosts: tuple[VirtualHost, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A filter chain. ``certificates`` (names of secrets) make it terminate TLS; ``server_names`` are its SNI."""
+
+    name: str
+    server_names: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A port with its chains."""
+
+    name: str
+    address: str
+    port: int
+    chains: tuple[Chain, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A certificate chain and its key, PEM."""
+
+    name: str
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+    origins: tuple[Origin, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """Everything for the proxies of one key."""
+
+    listeners: tuple[Listener, ...] = ()
+    route_tables: tuple[RouteTable, ...] = ()
+    backends: tuple[Backend, ...] = ()
+    assignments: tuple[LoadAssignment, ...] = ()
+    secrets: tuple[Secret, ...] = ()

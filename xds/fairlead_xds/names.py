@@ -1,0 +1,52 @@
+"""Every name that Envoy sees is made here, so that statistics, logs and error texts read the same everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+
+#: Joins the parts of a name; none of them may hold it.
+SEPARATOR = "/"
+
+
+def cluster(namespace: str, backend: str, port: int | None, settings: str = "") -> str:
+    """``shop/users:80``, with ``~1a2b3c`` behind it where settings other than the defaults make it a cluster of its own."""
+    suffix = f":{port}" if port is not None else ""
+    return f"{namespace}/{backend}{suffix}" + (f"~{settings}" if settings else "")
+
+
+def settings(*values: object) -> str:
+    """Six hex digits for what makes two clusters over the same endpoints differ; empty when all are ``None``."""
+    if all(value is None for value in values):
+        return ""
+    return hashlib.blake2b(repr(values).encode(), digest_size=3).hexdigest()
+
+
+def listener(port: int) -> str:
+    """``port-443``: one listener a port and proxy, whoever shares it."""
+    return f"port-{port}"
+
+
+def http_chain(port: int) -> str:
+    return f"port-{port}/http"
+
+
+def tls_chain(namespace: str, policy: str, listener_name: str) -> str:
+    """Stable while the policy's listener lives: Envoy drains the connections of a chain that is renamed."""
+    return SEPARATOR.join((namespace, policy, listener_name))
+
+
+def route_table(chain: str) -> str:
+    """The route configuration of a chain has the chain's name."""
+    return chain
+
+
+def virtual_host(namespace: str, policy: str, listener_name: str, hostname: str) -> str:
+    return SEPARATOR.join((namespace, policy, listener_name, hostname))
+
+
+def route(namespace: str, policy: str, name: str) -> str:
+    return SEPARATOR.join((namespace, policy, name))
+
+
+def secret(namespace: str, name: str) -> str:
+    return SEPARATOR.join((namespace, name))

@@ -1,0 +1,70 @@
+"""``ProxyConfig`` -> ``Snapshot``: one assembly expression for each Envoy resource.
+
+A :class:`Translator` remembers the bytes of every value that it met in its last run, so that one changed policy costs one
+policy. The memory holds only what the last run used, and forgetting it changes nothing but time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import TypeVar
+
+from fairlead_xds.model import LoadAssignment, ProxyConfig
+from fairlead_xds.snapshot import Origin, Resource, Snapshot, TypeUrl
+from fairlead_xds.translate import cluster, endpoints, listener, route, secret
+
+V = TypeVar("V", bound=Hashable)
+
+
+class Translator:
+    """Translation with a memory of one run. Pure: the same ``ProxyConfig`` always gives the same bytes."""
+
+    def __init__(self) -> None:
+        self._last: dict[Hashable, bytes] = {}
+        self._bodies: dict[Hashable, bytes] = {}
+
+    def run(self, configs: dict[str, ProxyConfig]) -> dict[str, Snapshot]:
+        """A snapshot for each key."""
+        self._last, self._bodies = self._bodies, {}
+        return {key: Snapshot.of(self._resources(config)) for key, config in configs.items()}
+
+    def _body(self, value: V, encode: Callable[[V], bytes]) -> bytes:
+        body = self._bodies.get(value)
+        if body is None:
+            body = self._last.get(value)
+            body = encode(value) if body is None else body
+            self._bodies[value] = body
+        return body
+
+    def _resources(self, config: ProxyConfig) -> Iterable[Resource]:
+        for backend in config.backends:
+            yield Resource(TypeUrl.CLUSTER, backend.name, self._body(backend, cluster.cluster), backend.origins)
+        for assignment in config.assignments:
+            yield load_assignment(assignment)
+        for value in config.secrets:
+            yield Resource(TypeUrl.SECRET, value.name, self._body(value, secret.secret), value.origins)
+        for entry in config.listeners:
+            origins = _union(chain.origins for chain in entry.chains)
+            yield Resource(TypeUrl.LISTENER, entry.name, self._body(entry, listener.listener), origins)
+        for table in config.route_tables:
+            hosts = [self._body(host, route.virtual_host) for host in table.virtual_hosts]
+            origins = _union(host.origins for host in table.virtual_hosts)
+            yield Resource(TypeUrl.ROUTE, table.name, route.route_configuration(table.name, hosts), origins)
+
+
+def _union(origins: Iterable[tuple[Origin, ...]]) -> tuple[Origin, ...]:
+    return tuple(sorted({origin for some in origins for origin in some}))
+
+
+def load_assignment(assignment: LoadAssignment) -> Resource:
+    """The load assignment alone: what the endpoint lane sends."""
+    return Resource(
+        TypeUrl.ENDPOINT, assignment.name, endpoints.cluster_load_assignment(assignment), assignment.origins
+    )
+
+
+def translate(config: ProxyConfig) -> Snapshot:
+    """One configuration from nothing: the reference that every shortcut is held against."""
+    return Translator().run({"": config})[""]
+
+
