@@ -1,0 +1,1 @@
+"""The custom resources as pydantic models, the views of core kinds, and the generator of ``crds/``."""

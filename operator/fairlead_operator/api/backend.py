@@ -1,0 +1,74 @@
+"""``Backend``: endpoints outside Kubernetes."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, ClassVar
+
+from fairlead_xds.features.value import PortNumber, Rule, Value
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from fairlead_operator.api.policy import Hostname
+
+
+def _ip(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise PydanticCustomError("ip", "must be an IPv4 or IPv6 address") from None
+
+
+IpAddress = Annotated[
+    str,
+    Field(
+        min_length=2,
+        max_length=45,
+        json_schema_extra={
+            "x-kubernetes-validations": [{"rule": "isIP(self)", "message": "must be an IPv4 or IPv6 address"}]
+        },
+    ),
+    AfterValidator(_ip),
+]
+
+
+class BackendEndpoint(Value):
+    """One endpoint: an address, or a DNS name that the proxy resolves."""
+
+    address: IpAddress | None = Field(None, description="IP address.")
+    hostname: Hostname | None = Field(None, description="DNS name; every address that it resolves to is an endpoint.")
+    port: PortNumber = Field(description="Port.")
+    weight: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="Share of the requests among the endpoints; Random does not take weights into account."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.address) != has(self.hostname)",
+            "set either address or hostname",
+            lambda v: (v.address is None) != (v.hostname is None),
+        ),
+        Rule(
+            "!has(self.hostname) || !self.hostname.startsWith('*')",
+            "hostname must be a name, not a wildcard",
+            lambda v: v.hostname is None or not v.hostname.startswith("*"),
+            "hostname",
+        ),
+    )
+
+
+class BackendSpec(Value):
+    """The endpoints, all by address or all by DNS name."""
+
+    endpoints: Annotated[tuple[BackendEndpoint, ...], Field(min_length=1, max_length=256)] = Field(
+        description="The endpoints."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.endpoints.all(e, has(e.address)) || self.endpoints.all(e, has(e.hostname))",
+            "endpoints must all have an address, or all a hostname",
+            lambda v: len({e.address is None for e in v.endpoints}) == 1,
+            "endpoints",
+        ),
+    )

@@ -1,0 +1,51 @@
+"""Names of objects, and the one error of reading them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+GROUP = "fairlead.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+
+class Ref(NamedTuple):
+    """An object: its kind, namespace and name."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+class DecodeError(Exception):
+    """An object that cannot be read.
+
+    Attributes:
+        ref: which object; its parts are empty where the object does not even tell them.
+        path: the field at fault, as ``spec.routes[0].matches``; empty for the object itself.
+        reason: what is wrong with it, for people.
+    """
+
+    def __init__(self, ref: Ref, path: str, reason: str) -> None:
+        super().__init__(f"{ref}: {path}: {reason}" if path else f"{ref}: {reason}")
+        self.ref, self.path, self.reason = ref, path, reason
+
+
+def ref_of(raw: Any) -> Ref:
+    """The name of a raw object. Raises DecodeError where it has none."""
+    if not isinstance(raw, dict):
+        raise DecodeError(Ref("?", "", ""), "", f"an object was expected, not {type(raw).__name__}")
+    metadata = raw.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    kind, namespace, name = raw.get("kind"), metadata.get("namespace", "default"), metadata.get("name")
+    ref = Ref(str(kind or "?"), str(namespace or "default"), str(name or ""))
+    if not isinstance(kind, str) or not kind:
+        raise DecodeError(ref, "kind", "is missing")
+    if not isinstance(name, str) or not name:
+        raise DecodeError(ref, "metadata.name", "is missing")
+    if not isinstance(namespace, str):
+        raise DecodeError(ref, "metadata.namespace", "must be a string")
+    return ref

@@ -1,0 +1,241 @@
+"""The world -> what every gateway should do, and what was found about every policy. Pure and total: it never raises.
+
+Full recomputation, always. ``translate`` remembers bytes by value, and the store sends differences only, so the thorough
+way costs little; it is also the reference for the endpoint lane, which is the one shortcut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from fairlead_xds import names
+from fairlead_xds.model import (
+    Backend,
+    Chain,
+    Listener,
+    LoadAssignment,
+    ProxyConfig,
+    RouteTable,
+    Secret,
+    VirtualHost,
+)
+from fairlead_xds.snapshot import Origin
+
+from fairlead_operator import health
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
+from fairlead_operator.conditions import Findings, Problem
+from fairlead_operator.resolve import Attached, Binding, ListenerPart, Parts, resolve
+from fairlead_operator.world import World
+
+#: Policies that a proxy refused -> what stands in for each: its last good form, or None for nothing.
+Held = Mapping[Ref, LoadBalancerPolicy | None]
+
+
+@dataclass(slots=True)
+class Reconciled:
+    """The output of one run.
+
+    Attributes:
+        proxies: what the proxies of each gateway should do.
+        findings: what was found about each policy.
+        gateways: the gateway that carries each policy; for an attached one, those of the policies that it changes.
+        bindings: for each Service, the clusters over it and the gateways that have them.
+        clusters: the clusters of each policy, for its endpoint counts.
+    """
+
+    proxies: dict[str, ProxyConfig] = field(default_factory=dict)
+    findings: dict[Ref, Findings] = field(default_factory=dict)
+    gateways: dict[Ref, set[str]] = field(default_factory=dict)
+    bindings: dict[Ref, dict[str, tuple[Binding, set[str]]]] = field(default_factory=dict)
+    clusters: dict[Ref, list[Binding]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Port:
+    """A port of a gateway while policies claim it."""
+
+    tls: bool
+    owner: Ref
+    hostnames: dict[str, Ref] = field(default_factory=dict)
+    parts: list[tuple[LoadBalancerPolicy, ListenerPart]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Gateway:
+    ports: dict[int, _Port] = field(default_factory=dict)
+    backends: dict[str, Backend] = field(default_factory=dict)
+    bindings: dict[str, Binding] = field(default_factory=dict)
+    secrets: dict[str, Secret] = field(default_factory=dict)
+
+
+def reconcile(world: World, held: Held | None = None, *, address: str = "0.0.0.0") -> Reconciled:  # noqa: S104 - a gateway's listeners are for everyone
+    """Everything, from nothing. *address* is what the gateways' listeners bind to."""
+    out = Reconciled()
+    gateways: dict[str, _Gateway] = {}
+    policies = [_stand_in(policy, held or {}) for policy in world.valid_policies()]
+    attached = _attach(world, [policy for policy, _ in policies], out)
+    for policy, effective in policies:
+        if policy.spec.target_refs is None:
+            _place(world, policy, effective, attached, gateways, out)
+    for ref, entry in world.policies.items():
+        if isinstance(entry, InvalidPolicy):
+            problems = tuple(Problem("Invalid", path, message) for path, message in entry.errors)
+            out.findings[ref] = Findings(accepted=problems)
+    out.proxies = {key: _proxy(world, gateway, address) for key, gateway in gateways.items()}
+    for key, gateway in gateways.items():
+        for name, binding in gateway.bindings.items():
+            out.bindings.setdefault(binding.source, {}).setdefault(name, (binding, set()))[1].add(key)
+    return out
+
+
+def _stand_in(policy: LoadBalancerPolicy, held: Held) -> tuple[LoadBalancerPolicy, LoadBalancerPolicy | None]:
+    return policy, held.get(policy.ref, policy)
+
+
+def _attach(world: World, policies: list[LoadBalancerPolicy], out: Reconciled) -> Attached:
+    """Which attached policy speaks for each Service: the oldest that names it."""
+    attached: Attached = {}
+    for policy in policies:
+        accepted, resolved = [], []
+        for index, target in enumerate(policy.spec.target_refs or ()):
+            ref = Ref(target.kind, policy.ref.namespace, target.name)
+            path = f"spec.targetRefs[{index}]"
+            owner = attached.setdefault(ref, policy)
+            if owner is not policy:
+                accepted.append(Problem("Conflicted", path, f"{ref} already has the older policy {owner.ref.name}"))
+            if ref not in world.services:
+                resolved.append(Problem("TargetNotFound", path, f"{ref} does not exist"))
+        if policy.spec.target_refs is not None:
+            out.findings[policy.ref] = Findings(tuple(accepted), tuple(resolved))
+            out.gateways[policy.ref] = set()
+            out.clusters[policy.ref] = []
+    return attached
+
+
+def _place(
+    world: World,
+    policy: LoadBalancerPolicy,
+    effective: LoadBalancerPolicy | None,
+    attached: Attached,
+    gateways: dict[str, _Gateway],
+    out: Reconciled,
+) -> None:
+    """Add a policy to its gateway, unless it is invalid or an older one has what it claims."""
+    parts = resolve(world, policy, attached)
+    gateway = gateways.setdefault(parts.gateway, _Gateway())
+    conflicts = _conflicts(gateway, policy)
+    findings = replace(parts.findings, accepted=(*parts.findings.accepted, *conflicts))
+    out.findings[policy.ref] = findings
+    out.gateways[policy.ref] = {parts.gateway}
+    out.clusters[policy.ref] = []
+    if findings.accepted or effective is None:
+        return
+    if effective is not policy:
+        parts = resolve(world, effective, attached)
+        gateway = gateways.setdefault(parts.gateway, _Gateway())
+        if parts.findings.accepted or _conflicts(gateway, effective):
+            return
+    _merge(gateway, effective, parts)
+    out.clusters[policy.ref] = list(parts.bindings.values())
+    for binding in parts.bindings.values():
+        over = attached.get(binding.source)
+        if over is not None:
+            out.gateways[over.ref].add(parts.gateway)
+            if binding not in out.clusters[over.ref]:
+                out.clusters[over.ref].append(binding)
+
+
+def _conflicts(gateway: _Gateway, policy: LoadBalancerPolicy) -> list[Problem]:
+    """What of *policy* an older policy has already (its ports are shared by hostname)."""
+    found = []
+    for index, listener in enumerate(policy.spec.listeners or ()):
+        port = gateway.ports.get(listener.port)
+        if port is None:
+            continue
+        path = f"spec.listeners[{index}]"
+        if port.tls != (listener.tls is not None):
+            has = "HTTPS" if port.tls else "HTTP"
+            found.append(
+                Problem("Conflicted", f"{path}.port", f"the older {port.owner} has port {listener.port} for {has}")
+            )
+            continue
+        for hostname in listener.hostnames or ("*",):
+            owner = port.hostnames.get(hostname)
+            if owner is not None:
+                what = "every host" if hostname == "*" else hostname
+                message = f"the older {owner} has port {listener.port} for {what}: use another port or other hostnames"
+                found.append(Problem("Conflicted", f"{path}.port" if hostname == "*" else f"{path}.hostnames", message))
+    return found
+
+
+def _merge(gateway: _Gateway, policy: LoadBalancerPolicy, parts: Parts) -> None:
+    for listener in policy.spec.listeners or ():
+        port = gateway.ports.setdefault(listener.port, _Port(listener.tls is not None, policy.ref))
+        port.hostnames.update(dict.fromkeys(listener.hostnames or ("*",), policy.ref))
+    for part in parts.listeners:
+        gateway.ports[part.port].parts.append((policy, part))
+    for name, backend in parts.backends.items():
+        known = gateway.backends.get(name)
+        origins = (*known.origins, *backend.origins) if known else backend.origins
+        gateway.backends[name] = replace(backend, origins=origins)
+    gateway.bindings.update(parts.bindings)
+    for name, secret in parts.secrets.items():
+        before = gateway.secrets.get(name)
+        origins = (*before.origins, *secret.origins) if before else secret.origins
+        gateway.secrets[name] = replace(secret, origins=origins)
+
+
+def _proxy(world: World, gateway: _Gateway, address: str) -> ProxyConfig:
+    listeners, tables = [], []
+    for number, port in sorted(gateway.ports.items()):
+        chains = _tls_chains(port) if port.tls else _http_chain(number, port)
+        if not chains:
+            continue
+        listeners.append(
+            Listener(names.listener(number), address, number, tuple(chain for chain, _ in chains))
+        )
+        tables += [RouteTable(names.route_table(chain.name), hosts) for chain, hosts in chains]
+    return ProxyConfig(
+        tuple(listeners),
+        tuple(tables),
+        tuple(gateway.backends[name] for name in sorted(gateway.backends)),
+        tuple(load_assignment(world, gateway.bindings[name]) for name in sorted(gateway.bindings)),
+        tuple(gateway.secrets[name] for name in sorted(gateway.secrets)),
+    )
+
+
+def _origin(policy: LoadBalancerPolicy, path: str) -> Origin:
+    return Origin(policy.ref.kind, policy.ref.namespace, policy.ref.name, policy.generation, path)
+
+
+def _http_chain(number: int, port: _Port) -> list[tuple[Chain, tuple[VirtualHost, ...]]]:
+    """Plain HTTP: one chain and one table, shared by every policy on the port."""
+    hosts = tuple(host for _, part in port.parts for host in part.virtual_hosts)
+    origins = tuple(_origin(policy, "spec.listeners") for policy, _ in port.parts)
+    return [(Chain(names.http_chain(number), origins=origins), hosts)] if port.parts else []
+
+
+def _tls_chains(port: _Port) -> list[tuple[Chain, tuple[VirtualHost, ...]]]:
+    """TLS: a chain and a table for each policy's listener, so that one host's certificate is nobody else's."""
+    return [
+        (
+            Chain(
+                names.tls_chain(policy.ref.namespace, policy.ref.name, part.name),
+                part.server_names,
+                part.certificates,
+                (_origin(policy, "spec.listeners"),),
+            ),
+            part.virtual_hosts,
+        )
+        for policy, part in port.parts
+    ]
+
+
+def load_assignment(world: World, binding: Binding) -> LoadAssignment:
+    """The endpoints of one cluster as they are now: the whole work of the endpoint lane."""
+    if binding.static:
+        return LoadAssignment(binding.cluster, binding.static)
+    judged = health.assess(world.slices(binding.source), binding.port_name, binding.endpoints)
+    return LoadAssignment(binding.cluster, health.endpoints(judged))

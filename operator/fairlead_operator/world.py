@@ -1,0 +1,162 @@
+"""Everything that the sources said, and what a change of one object touches.
+
+The sources call ``apply`` and ``delete``; ``reconcile`` reads. No input, no output, no clock. An object that cannot be read
+raises DecodeError and leaves the world as it was: what worked before keeps working.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from fairlead_operator import certificates
+from fairlead_operator.api.core import (
+    EndpointSlice,
+    ReferenceGrant,
+    Service,
+    TlsSecret,
+    read_grant,
+    read_secret,
+    read_service,
+    read_slice,
+)
+from fairlead_operator.api.meta import DecodeError, Ref, ref_of
+from fairlead_operator.api.objects import Backend, InvalidPolicy, LoadBalancerPolicy, read_backend, read_policy
+
+
+class Lane(enum.Enum):
+    """What must be done again after a change (DESIGN §4)."""
+
+    NOTHING = enum.auto()
+    ENDPOINTS = enum.auto()
+    CONFIG = enum.auto()
+
+
+class Changed(NamedTuple):
+    """What a change touches; ``service`` is set for ``Lane.ENDPOINTS``."""
+
+    lane: Lane
+    service: Ref | None = None
+
+
+NOTHING = Changed(Lane.NOTHING)
+CONFIG = Changed(Lane.CONFIG)
+
+
+class World:
+    """The objects by reference. Equal content is no change."""
+
+    def __init__(self) -> None:
+        self.policies: dict[Ref, LoadBalancerPolicy | InvalidPolicy] = {}
+        self.backends: dict[Ref, Backend] = {}
+        self.services: dict[Ref, Service] = {}
+        self.secrets: dict[Ref, TlsSecret] = {}
+        self.grants: dict[Ref, ReferenceGrant] = {}
+        self._slices: dict[Ref, EndpointSlice] = {}
+        self._slices_of: dict[Ref, dict[Ref, EndpointSlice]] = {}
+
+    def apply(self, raw: dict[str, Any]) -> Changed:
+        """Take in one object as the API shows it. Raises DecodeError; kinds that nobody asked for are ignored."""
+        ref = ref_of(raw)
+        match ref.kind:
+            case "LoadBalancerPolicy":
+                return self._put(self.policies, ref, read_policy(raw))
+            case "Backend":
+                return self._put(self.backends, ref, read_backend(raw))
+            case "Service":
+                return self._put(self.services, ref, read_service(raw))
+            case "Secret":
+                return self._put(self.secrets, ref, self._judged(read_secret(raw)))
+            case "ReferenceGrant":
+                return self._put(self.grants, ref, read_grant(raw))
+            case "EndpointSlice":
+                return self._put_slice(ref, read_slice(raw))
+            case _:
+                return NOTHING
+
+    def delete(self, ref: Ref) -> Changed:
+        """Forget one object; unknown ones are no change."""
+        if ref.kind == "EndpointSlice":
+            return self._put_slice(ref, None)
+        stores: dict[str, dict[Ref, Any]] = {
+            "LoadBalancerPolicy": self.policies,
+            "Backend": self.backends,
+            "Service": self.services,
+            "Secret": self.secrets,
+            "ReferenceGrant": self.grants,
+        }
+        store = stores.get(ref.kind)
+        return CONFIG if store is not None and store.pop(ref, None) is not None else NOTHING
+
+    def refs(self, kind: str) -> set[Ref]:
+        """What is known of one kind: a re-list deletes what is not in it any more."""
+        stores: dict[str, dict[Ref, Any]] = {
+            "LoadBalancerPolicy": self.policies,
+            "Backend": self.backends,
+            "Service": self.services,
+            "Secret": self.secrets,
+            "ReferenceGrant": self.grants,
+            "EndpointSlice": self._slices,
+        }
+        return set(stores.get(kind, ()))
+
+    def slices(self, service: Ref) -> Iterator[EndpointSlice]:
+        """The slices of a Service, in the order of their names."""
+        found = self._slices_of.get(service, {})
+        return (found[ref] for ref in sorted(found))
+
+    def valid_policies(self) -> list[LoadBalancerPolicy]:
+        """The policies that could be read, the older first: the order in which conflicts are decided."""
+        found = [policy for policy in self.policies.values() if isinstance(policy, LoadBalancerPolicy)]
+        return sorted(found, key=lambda policy: policy.age)
+
+    def allows(self, source: Ref, target: Ref) -> bool:
+        """Whether *source* may refer to *target*: in its own namespace, or by a ReferenceGrant beside the target."""
+        if source.namespace == target.namespace:
+            return True
+        return any(
+            grant.ref.namespace == target.namespace
+            and (source.kind, source.namespace) in grant.sources
+            and ((target.kind, "") in grant.targets or (target.kind, target.name) in grant.targets)
+            for grant in self.grants.values()
+        )
+
+    @staticmethod
+    def _put(store: dict[Ref, Any], ref: Ref, value: object) -> Changed:
+        if store.get(ref) == value:
+            return NOTHING
+        store[ref] = value
+        return CONFIG
+
+    def _judged(self, secret: TlsSecret) -> TlsSecret:
+        """A bad update of a certificate that served keeps the one that served, and says so."""
+        error = secret.error or certificates.problem(secret.certificate, secret.key)
+        if not error:
+            return secret
+        before = self.secrets.get(secret.ref)
+        if before is not None and before.certificate:
+            return replace(before, error=error)
+        return replace(secret, certificate=b"", key=b"", error=error)
+
+    def _put_slice(self, ref: Ref, value: EndpointSlice | None) -> Changed:
+        before = self._slices.get(ref)
+        if before == value:
+            return NOTHING
+        if before is not None:
+            siblings = self._slices_of[before.service]
+            del siblings[ref]
+            if not siblings:
+                del self._slices_of[before.service]
+            del self._slices[ref]
+        if value is not None:
+            self._slices[ref] = value
+            self._slices_of.setdefault(value.service, {})[ref] = value
+        touched = {entry.service for entry in (before, value) if entry is not None}
+        if len(touched) > 1:  # the label moved: rare enough for the thorough way
+            return CONFIG
+        return Changed(Lane.ENDPOINTS, touched.pop())
+
+
+__all__ = ["CONFIG", "NOTHING", "Changed", "DecodeError", "Lane", "World"]
