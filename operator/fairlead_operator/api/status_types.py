@@ -1,0 +1,68 @@
+"""``status`` of a LoadBalancerPolicy as pydantic: the schema of the CRD, and what the status writer fills in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fairlead_xds.features.value import Value
+from pydantic import Field
+
+Count = Annotated[int, Field(ge=0, le=2**31 - 1, json_schema_extra={"format": "int32"})]
+Generation = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
+
+
+class Condition(Value):
+    """One condition, in the shape of ``metav1.Condition``."""
+
+    type: Annotated[str, Field(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.]*$", max_length=316)] = Field(
+        description="Accepted, ResolvedRefs, Programmed or Degraded."
+    )
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    observed_generation: Generation = Field(0, description="The metadata.generation that it is about.")
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] = Field(
+        description="When status changed last (RFC 3339)."
+    )
+    reason: Annotated[str, Field(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", max_length=1024)] = Field(
+        description="Why, in one word for programs."
+    )
+    message: Annotated[str, Field(max_length=32768)] = Field(
+        description="Why, for people: the field at fault and what to do."
+    )
+
+
+class ProxyCounts(Value):
+    """The proxies that the policy applies to, by how far they are."""
+
+    connected: Count = Field(0, description="Proxies with an open stream.")
+    programmed: Count = Field(0, description="Those that acknowledged this generation.")
+    rejected: Count = Field(0, description="Those that refused a part of it.")
+    summary: Annotated[str, Field(max_length=32)] = Field("", description="programmed/connected, for the table.")
+
+
+class EndpointCounts(Value):
+    """The endpoints of every backend of the policy, by what they may get."""
+
+    ready: Count = Field(0, description="Endpoints that get new requests.")
+    draining: Count = Field(0, description="Endpoints that keep their sessions and get nothing new.")
+    degraded: Count = Field(0, description="Endpoints that get requests when no ready one is left.")
+    excluded: Count = Field(0, description="Endpoints that get nothing.")
+    summary: Annotated[str, Field(max_length=32)] = Field("", description="ready/all, for the table.")
+
+
+class LoadBalancerPolicyStatus(Value):
+    """What became of the policy."""
+
+    observed_generation: Generation | None = Field(None, description="The metadata.generation that this is about.")
+    type: Literal["Gateway", "Attached"] | None = Field(
+        None, description="Shape of the policy: a whole site on a gateway, or attached to Services."
+    )
+    algorithm: Annotated[str, Field(max_length=64)] | None = Field(None, description="The algorithm in effect.")
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(
+            max_length=8,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = Field((), description="Accepted, ResolvedRefs, Programmed, Degraded.")
+    proxies: ProxyCounts | None = Field(None, description="The proxies that it applies to.")
+    endpoints: EndpointCounts | None = Field(None, description="The endpoints of its backends.")

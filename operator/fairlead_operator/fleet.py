@@ -1,0 +1,54 @@
+"""What the connected proxies have: asked for by the status of policies. Reads streams; keeps nothing of its own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from fairlead_xds.observer import Proxy
+from fairlead_xds.snapshot import Snapshot, TypeUrl
+
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.quarantine import Refusal
+from fairlead_operator.status import Rollout
+
+#: Types that make a policy programmed. Endpoints come and go without end; a cluster is acknowledged once it has some.
+PROGRAMMING = (TypeUrl.CLUSTER, TypeUrl.SECRET, TypeUrl.LISTENER, TypeUrl.ROUTE)
+
+Names = list[tuple[TypeUrl, str]]
+
+
+def resources_by_policy(snapshot: Snapshot) -> dict[Ref, Names]:
+    """What each policy asks of a proxy, by the origins of the resources."""
+    found: dict[Ref, dict[tuple[TypeUrl, str], None]] = defaultdict(dict)
+    for type_url in PROGRAMMING:
+        for name, resource in snapshot.resources(type_url).items():
+            for origin in resource.origins:
+                found[Ref(*origin.owner)][type_url, name] = None
+    return {ref: list(names) for ref, names in found.items()}
+
+
+class Fleet:
+    """The proxies of a server, by key."""
+
+    def __init__(self, proxies: Callable[[], Iterable[Proxy]]) -> None:
+        self._proxies = proxies
+        self._asked: dict[str, dict[Ref, Names]] = {}
+
+    def published(self, snapshots: dict[str, Snapshot]) -> None:
+        """New configurations: from now on this is what the proxies are asked for."""
+        self._asked = {key: resources_by_policy(snapshot) for key, snapshot in snapshots.items()}
+
+    def rollout(self, ref: Ref, gateways: Iterable[str], refusal: Refusal | None, *, served: bool = True) -> Rollout:
+        """How far the proxies of *gateways* are with one policy. Not *served*: something else stands in for it."""
+        keys = sorted(gateways)
+        proxies = [proxy for proxy in self._proxies() if proxy.key in keys]
+        done = 0
+        if served and refusal is None:
+            done = sum(self._has_all(proxy, ref) for proxy in proxies)
+        rejected = tuple(sorted(refusal.proxies)) if refusal else ()
+        return Rollout(tuple(keys), len(proxies), done, rejected, str(refusal) if refusal else "")
+
+    def _has_all(self, proxy: Proxy, ref: Ref) -> bool:
+        names = self._asked.get(proxy.key, {}).get(ref, [])
+        return all(proxy.has(type_url, name) for type_url, name in names)

@@ -1,0 +1,303 @@
+"""The two lanes: from what the sources say to what the store serves, and back from acknowledgements to status.
+
+A shell around the pure core: it holds the world, decides when to recompute, and is told by the server what the proxies
+answered. All methods belong to the thread of the server's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from fairlead_xds.features.endpoints import Health
+from fairlead_xds.model import LoadAssignment
+from fairlead_xds.observer import Proxy, Stuck
+from fairlead_xds.protocol.events import Acked, Nacked
+from fairlead_xds.snapshot import Changes, Snapshot, TypeUrl
+from fairlead_xds.store import Store
+from fairlead_xds.translate import Translator, load_assignment
+
+from fairlead_operator import health, reconcile
+from fairlead_operator.api.meta import DecodeError, Ref
+from fairlead_operator.api.objects import LoadBalancerPolicy
+from fairlead_operator.fleet import Fleet
+from fairlead_operator.lanes import HoldOff, LeadingEdge
+from fairlead_operator.progress import Progress, Report
+from fairlead_operator.quarantine import Quarantine, Refusal
+from fairlead_operator.reconcile import Reconciled
+from fairlead_operator.status import Subject, status
+from fairlead_operator.world import Changed, Lane, World
+
+log = logging.getLogger(__name__)
+
+CONFIG_QUIET, CONFIG_LONGEST = 0.020, 0.100
+ENDPOINT_WINDOW = 0.025
+STATUS_QUIET, STATUS_LONGEST = 0.100, 1.000
+
+StatusSink = Callable[[Ref, dict[str, Any]], None]
+
+
+class ControlPlane:
+    """World in, snapshots and statuses out. Also the observer of the xDS server."""
+
+    def __init__(
+        self,
+        store: Store,
+        proxies: Callable[[], list[Proxy]],
+        *,
+        address: str = "0.0.0.0",  # noqa: S104 - a gateway's listeners are for everyone
+        on_status: StatusSink | None = None,
+        on_report: Callable[[Report], None] | None = None,
+        now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    ) -> None:
+        self.world = World()
+        self.reconciled = Reconciled()
+        self.statuses: dict[Ref, dict[str, Any]] = {}
+        self.errors: dict[Ref, str] = {}
+        self._store, self._address, self._now = store, address, now
+        self._proxies = proxies
+        self._on_status = on_status or (lambda _ref, _status: None)
+        self._translator = Translator()
+        self._quarantine = Quarantine()
+        self._secret_refusals: dict[tuple[str, str], Refusal] = {}
+        self._fleet = Fleet(proxies)
+        self._progress = Progress(on_report or (lambda _report: None))
+        self._config = HoldOff(CONFIG_QUIET, CONFIG_LONGEST)
+        self._endpoints = LeadingEdge(ENDPOINT_WINDOW)
+        self._status = HoldOff(STATUS_QUIET, STATUS_LONGEST)
+        self._services: dict[Ref, None] = {}
+        self._usable: dict[str, bool] = {}
+        self._what: dict[str, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._synced = False
+
+    # --- from the sources
+
+    def apply(self, raw: dict[str, Any]) -> None:
+        """Take in one object. One that cannot be read is logged and leaves everything as it was."""
+        try:
+            changed = self.world.apply(raw)
+        except DecodeError as error:
+            if self.errors.get(error.ref) != str(error):
+                self.errors[error.ref] = str(error)
+                log.warning("ignored: %s", error)
+            return
+        metadata = raw["metadata"]
+        ref = Ref(raw["kind"], metadata.get("namespace", "default"), metadata["name"])
+        self.errors.pop(ref, None)
+        if changed.lane is not Lane.NOTHING:
+            self._changed(changed, f"{ref.kind} {ref.namespace}/{ref.name}")
+
+    def delete(self, ref: Ref) -> None:
+        """Forget one object."""
+        self.errors.pop(ref, None)
+        changed = self.world.delete(ref)
+        if ref.kind == "LoadBalancerPolicy":
+            self.statuses.pop(ref, None)
+        if changed.lane is not Lane.NOTHING:
+            self._changed(changed, f"{ref.kind} {ref.namespace}/{ref.name} deleted")
+
+    def synced(self) -> None:
+        """Every source has listed once: compute, and serve from now on."""
+        self._synced = True
+        self.run_config()
+        self._store.set_open()
+
+    @property
+    def ready(self) -> bool:
+        return self._synced
+
+    # --- the lanes
+
+    def _changed(self, changed: Changed, what: str) -> None:
+        now = self._time()
+        self._what.setdefault(what, now)
+        if changed.lane is Lane.CONFIG:
+            self._config.mark(now)
+        elif changed.service is not None:
+            self._services[changed.service] = None
+            self._endpoints.mark(now)
+        if self._synced:
+            self._run_due()
+
+    def _run_due(self) -> None:
+        """Run what is due, and come back when the next is."""
+        now = self._time()
+        if _is_due(self._endpoints.due(), now):
+            self.run_endpoints()
+        if _is_due(self._config.due(), now):
+            self.run_config()
+        if _is_due(self._status.due(), now):
+            self.run_status()
+        dues = [due for lane in (self._endpoints, self._config, self._status) if (due := lane.due()) is not None]
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(min(dues), self._run_due) if dues else None
+
+    def run_config(self) -> None:
+        """The config lane: everything, from nothing."""
+        self._config.ran()
+        self._endpoints.ran(self._time())
+        self._services.clear()
+        self._quarantine.forget(self.world)
+        held = self._quarantine.held(self.world)
+        self.reconciled = reconcile.reconcile(self.world, held, address=self._address)
+        snapshots = self._translator.run(self.reconciled.proxies)
+        self._usable = {
+            assignment.name: _usable(assignment)
+            for config in self.reconciled.proxies.values()
+            for assignment in config.assignments
+        }
+        self._fleet.published(snapshots)
+        what = self._take_what()
+        for key, snapshot in snapshots.items():
+            self._published(key, self._store.publish(key, snapshot), what)
+        self._store.retain(snapshots)
+        self._mark_status()
+
+    def run_endpoints(self) -> None:
+        """The endpoint lane: the load assignments of the Services that changed, and nothing else."""
+        self._endpoints.ran(self._time())
+        services, self._services = self._services, {}
+        what = self._take_what()
+        turned = False
+        for service in services:
+            for name, (binding, keys) in self.reconciled.bindings.get(service, {}).items():
+                assignment = reconcile.load_assignment(self.world, binding)
+                turned |= self._usable.get(name) != _usable(assignment)
+                resource = load_assignment(assignment)
+                for key in keys:
+                    self._published(key, self._store.publish_resources(key, [resource]), what)
+        self._mark_status()
+        if turned:  # a side of a split has died or come alive: the weights of its routes follow
+            self.run_config()
+
+    def _published(self, key: str, changes: Changes, what: tuple[tuple[str, ...], float]) -> None:
+        if changes:
+            proxies = [proxy for proxy in self._proxies() if proxy.key == key]
+            self._progress.published(key, what[0], what[1], changes, self._store.current(key), proxies)
+
+    def _take_what(self) -> tuple[tuple[str, ...], float]:
+        what, self._what = self._what, {}
+        return tuple(what), min(what.values(), default=self._time())
+
+    # --- from the proxies (fairlead_xds.observer.Observer)
+
+    def connected(self, proxy: Proxy) -> None:
+        log.info("proxy %s of gateway %s connected", proxy.node.id, proxy.key)
+        self._mark_status()
+
+    def disconnected(self, proxy: Proxy) -> None:
+        log.info("proxy %s of gateway %s disconnected", proxy.node.id, proxy.key)
+        self._progress.disconnected(proxy, self._time())
+        self._mark_status()
+
+    def acked(self, proxy: Proxy, event: Acked) -> None:
+        self._progress.acked(proxy, self._time())
+        if event.type_url is not TypeUrl.ENDPOINT:
+            self._mark_status()
+
+    def nacked(self, proxy: Proxy, event: Nacked) -> None:
+        if not event.certain:
+            return
+        snapshot = self._store.current(proxy.key)
+        again = False
+        for name, version in event.versions.items():
+            resource = snapshot.get(event.type_url, name)
+            if resource is None or resource.version != version:
+                continue
+            if event.type_url is TypeUrl.SECRET:
+                refusal = self._secret_refusals.setdefault((name, resource.version), Refusal(event.message, name))
+                refusal.proxies.add(proxy.node.id)
+            else:
+                again |= self._quarantine.refuse(resource.origins, event.message, proxy.node.id)
+        if again:
+            self._config.mark(self._time())
+        self._mark_status()
+
+    def stuck(self, proxy: Proxy, event: Stuck) -> None:
+        """The server has logged it; policies show it as pending."""
+
+    # --- status
+
+    def _mark_status(self) -> None:
+        self._status.mark(self._time())
+        if self._synced:
+            self._run_due()
+
+    def run_status(self) -> None:
+        """Compute every policy's status; hand on those that differ."""
+        self._status.ran()
+        again = False
+        for ref, policy in list(self.world.policies.items()):
+            refusal = self._refusal(ref, policy.generation)
+            held = ref in self._quarantine.held(self.world)
+            rollout = self._fleet.rollout(ref, self.reconciled.gateways.get(ref, ()), refusal, served=not held)
+            findings = self.reconciled.findings.get(ref)
+            if findings is None:  # arrived after the last run of the config lane, which is marked
+                continue
+            if isinstance(policy, LoadBalancerPolicy):
+                complete = rollout.connected > 0 and rollout.programmed == rollout.connected
+                if complete and not findings.accepted:
+                    again |= self._quarantine.accept(policy)
+                subject = Subject(policy.generation, *_kind(policy))
+            else:
+                subject = Subject(policy.generation, "", "")
+            previous = self.statuses.get(ref, {})
+            now = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+            computed = status(subject, findings, rollout, self._count(ref), previous=previous, now=now)
+            if computed != previous:
+                self.statuses[ref] = computed
+                self._on_status(ref, computed)
+        if again:
+            self._config.mark(self._time())
+
+    def _refusal(self, ref: Ref, generation: int) -> Refusal | None:
+        if (ref, generation) in self._quarantine.refused:
+            return self._quarantine.refused[ref, generation]
+        for key in self.reconciled.gateways.get(ref, ()):
+            refusal = self._secret_refusal(ref, self._store.current(key))
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _secret_refusal(self, ref: Ref, snapshot: Snapshot) -> Refusal | None:
+        for (name, version), refusal in self._secret_refusals.items():
+            resource = snapshot.get(TypeUrl.SECRET, name)
+            if resource is not None and resource.version == version:
+                if any(origin.owner == tuple(ref) for origin in resource.origins):
+                    return refusal
+        return None
+
+    def _count(self, ref: Ref) -> Counter[Health]:
+        total: Counter[Health] = Counter()
+        counted = set()
+        for binding in self.reconciled.clusters.get(ref, ()):
+            if (binding.source, binding.port_name) in counted:
+                continue
+            counted.add((binding.source, binding.port_name))
+            total[Health.HEALTHY] += len(binding.static)
+            judged = health.assess(self.world.slices(binding.source), binding.port_name, binding.endpoints)
+            total += health.count(judged)
+        return total
+
+    @staticmethod
+    def _time() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _is_due(due: float | None, now: float) -> bool:
+    return due is not None and due <= now
+
+
+def _usable(assignment: LoadAssignment) -> bool:
+    return any(endpoint.health in {Health.HEALTHY, Health.DEGRADED} for endpoint in assignment.endpoints)
+
+
+def _kind(policy: LoadBalancerPolicy) -> tuple[str, str]:
+    balancer = policy.spec.load_balancer
+    return ("Attached" if policy.spec.target_refs is not None else "Gateway", balancer.type if balancer else "LeastRequest")

@@ -1,0 +1,128 @@
+"""What ``kubectl get lbp`` shows: findings and what the proxies answered -> ``status``. Pure; time enters as an argument."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fairlead_xds.features.endpoints import Health
+
+from fairlead_operator.conditions import Findings, Problem
+
+#: Messages end here. The API server would take eight times that (metav1.Condition), people would not.
+LONGEST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How far the proxies of a policy are.
+
+    Attributes:
+        gateways: names of the gateways that carry it.
+        connected: their proxies that are connected now.
+        programmed: those that have acknowledged everything that the policy asks for.
+        rejected: names of those that refused something of it.
+        refusal: Envoy's own words, and the field that they are about; empty when nothing was refused.
+    """
+
+    gateways: tuple[str, ...] = ()
+    connected: int = 0
+    programmed: int = 0
+    rejected: tuple[str, ...] = ()
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A policy as far as its status needs it."""
+
+    generation: int
+    kind: str
+    algorithm: str
+
+
+def status(
+    subject: Subject,
+    findings: Findings,
+    rollout: Rollout,
+    endpoints: Counter[Health],
+    *,
+    previous: dict[str, Any],
+    now: str,
+) -> dict[str, Any]:
+    """The whole ``status``. *previous* is the one before: a condition keeps its time while its status stays."""
+    conditions = [
+        _problems("Accepted", findings.accepted, "Accepted", "valid, and nothing it claims is taken"),
+        _problems("ResolvedRefs", findings.resolved, "ResolvedRefs", "everything it refers to exists"),
+        _programmed(subject, findings, rollout),
+        _degraded(findings, rollout),
+    ]
+    total, ready = sum(endpoints.values()), endpoints[Health.HEALTHY]
+    return {
+        "observedGeneration": subject.generation,
+        "type": subject.kind,
+        "algorithm": subject.algorithm,
+        "conditions": _timed(conditions, previous.get("conditions") or [], subject.generation, now),
+        "proxies": {
+            "connected": rollout.connected,
+            "programmed": rollout.programmed,
+            "rejected": len(rollout.rejected),
+            "summary": f"{rollout.programmed}/{rollout.connected}",
+        },
+        "endpoints": {
+            "ready": ready,
+            "draining": endpoints[Health.DRAINING],
+            "degraded": endpoints[Health.DEGRADED],
+            "excluded": endpoints[Health.EXCLUDED],
+            "summary": f"{ready}/{total}",
+        },
+    }
+
+
+def _condition(kind: str, value: str, reason: str, message: str) -> dict[str, Any]:
+    if len(message) > LONGEST:
+        message = message[: LONGEST - 1] + "…"
+    return {"type": kind, "status": value, "reason": reason, "message": message}
+
+
+def _problems(kind: str, problems: Sequence[Problem], fine: str, fine_message: str) -> dict[str, Any]:
+    if not problems:
+        return _condition(kind, "True", fine, fine_message)
+    return _condition(kind, "False", problems[0].reason, "; ".join(str(problem) for problem in problems))
+
+
+def _programmed(subject: Subject, findings: Findings, rollout: Rollout) -> dict[str, Any]:
+    share = f"{rollout.programmed}/{rollout.connected} proxies"
+    if findings.accepted:
+        return _condition("Programmed", "False", "NotAccepted", "not accepted: no proxy gets it")
+    if rollout.refusal:
+        who = ", ".join(rollout.rejected[:5])
+        return _condition("Programmed", "False", "Rejected", f"{share}; refused by {who}: {rollout.refusal}")
+    if not rollout.gateways:
+        return _condition("Programmed", "False", "NotUsed", "no route leads to its Services")
+    if rollout.connected == 0:
+        names = ", ".join(rollout.gateways)
+        return _condition("Programmed", "False", "NoProxies", f"{share}: no proxy of gateway {names} is connected")
+    if rollout.programmed < rollout.connected:
+        return _condition("Programmed", "False", "Pending", f"{share} have acknowledged generation {subject.generation}")
+    return _condition("Programmed", "True", "Programmed", f"{share} have acknowledged generation {subject.generation}")
+
+
+def _degraded(findings: Findings, rollout: Rollout) -> dict[str, Any]:
+    if findings.degraded and not findings.accepted:
+        return _problems("Degraded", findings.degraded, "", "") | {"status": "True"}
+    return _condition("Degraded", "False", "Fine" if rollout.connected else "Unused", "")
+
+
+def _timed(
+    conditions: list[dict[str, Any]], previous: list[dict[str, Any]], generation: int, now: str
+) -> list[dict[str, Any]]:
+    before = {entry["type"]: entry for entry in previous}
+    for entry in conditions:
+        known = before.get(entry["type"])
+        same = known is not None and known["status"] == entry["status"]
+        entry["lastTransitionTime"] = known["lastTransitionTime"] if same and known else now
+        entry["observedGeneration"] = generation
+    return conditions
