@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -21,15 +20,15 @@ from fairlead_xds.snapshot import Changes, Snapshot, TypeUrl
 from fairlead_xds.store import Store
 from fairlead_xds.translate import Translator, load_assignment
 
-from fairlead_operator import health, reconcile
+from fairlead_operator import reconcile
 from fairlead_operator.api.meta import DecodeError, Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.fleet import Fleet
 from fairlead_operator.lanes import HoldOff, LeadingEdge
 from fairlead_operator.progress import Progress, Report
 from fairlead_operator.quarantine import Quarantine, Refusal
-from fairlead_operator.reconcile import Reconciled
-from fairlead_operator.status import Subject, status
+from fairlead_operator.reconcile import Reconciled, count
+from fairlead_operator.status import Subject, kind_of, status
 from fairlead_operator.world import Changed, Lane, World
 
 log = logging.getLogger(__name__)
@@ -244,12 +243,14 @@ class ControlPlane:
                 complete = rollout.connected > 0 and rollout.programmed == rollout.connected
                 if complete and not findings.accepted:
                     again |= self._quarantine.accept(policy)
-                subject = Subject(policy.generation, *_kind(policy))
+                subject = Subject(policy.generation, *kind_of(policy))
             else:
                 subject = Subject(policy.generation, "", "")
             previous = self.statuses.get(ref, {})
             now = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
-            computed = status(subject, findings, rollout, self._count(ref), previous=previous, now=now)
+            computed = status(
+                subject, findings, rollout, count(self.world, self.reconciled, ref), previous=previous, now=now
+            )
             if computed != previous:
                 self.statuses[ref] = computed
                 self._on_status(ref, computed)
@@ -273,18 +274,6 @@ class ControlPlane:
                     return refusal
         return None
 
-    def _count(self, ref: Ref) -> Counter[Health]:
-        total: Counter[Health] = Counter()
-        counted = set()
-        for binding in self.reconciled.clusters.get(ref, ()):
-            if (binding.source, binding.port_name) in counted:
-                continue
-            counted.add((binding.source, binding.port_name))
-            total[Health.HEALTHY] += len(binding.static)
-            judged = health.assess(self.world.slices(binding.source), binding.port_name, binding.endpoints)
-            total += health.count(judged)
-        return total
-
     @staticmethod
     def _time() -> float:
         return asyncio.get_running_loop().time()
@@ -296,8 +285,3 @@ def _is_due(due: float | None, now: float) -> bool:
 
 def _usable(assignment: LoadAssignment) -> bool:
     return any(endpoint.health in {Health.HEALTHY, Health.DEGRADED} for endpoint in assignment.endpoints)
-
-
-def _kind(policy: LoadBalancerPolicy) -> tuple[str, str]:
-    balancer = policy.spec.load_balancer
-    return ("Attached" if policy.spec.target_refs is not None else "Gateway", balancer.type if balancer else "LeastRequest")

@@ -6,10 +6,12 @@ way costs little; it is also the reference for the endpoint lane, which is the o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from fairlead_xds import names
+from fairlead_xds.features.endpoints import Health
 from fairlead_xds.model import (
     Backend,
     Chain,
@@ -193,9 +195,7 @@ def _proxy(world: World, gateway: _Gateway, address: str) -> ProxyConfig:
         chains = _tls_chains(port) if port.tls else _http_chain(number, port)
         if not chains:
             continue
-        listeners.append(
-            Listener(names.listener(number), address, number, tuple(chain for chain, _ in chains))
-        )
+        listeners.append(Listener(names.listener(number), address, number, tuple(chain for chain, _ in chains)))
         tables += [RouteTable(names.route_table(chain.name), hosts) for chain, hosts in chains]
     return ProxyConfig(
         tuple(listeners),
@@ -239,3 +239,13 @@ def load_assignment(world: World, binding: Binding) -> LoadAssignment:
         return LoadAssignment(binding.cluster, binding.static)
     judged = health.assess(world.slices(binding.source), binding.port_name, binding.endpoints)
     return LoadAssignment(binding.cluster, health.endpoints(judged))
+
+
+def count(world: World, done: Reconciled, ref: Ref) -> Counter[Health]:
+    """The endpoints of a policy's backends by health, each Service port once."""
+    total: Counter[Health] = Counter()
+    sources = {(binding.source, binding.port_name): binding for binding in done.clusters.get(ref, ())}
+    for binding in sources.values():
+        total[Health.HEALTHY] += len(binding.static)
+        total += health.count(health.assess(world.slices(binding.source), binding.port_name, binding.endpoints))
+    return total

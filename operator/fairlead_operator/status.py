@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fairlead_xds.features import algorithm
 from fairlead_xds.features.endpoints import Health
 
+from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.conditions import Findings, Problem
 
 #: Messages end here. The API server would take eight times that (metav1.Condition), people would not.
@@ -41,6 +43,12 @@ class Subject:
     generation: int
     kind: str
     algorithm: str
+
+
+def kind_of(policy: LoadBalancerPolicy) -> tuple[str, str]:
+    """What the columns TYPE and ALGORITHM show."""
+    balancer = policy.spec.load_balancer or algorithm.DEFAULT
+    return ("Attached" if policy.spec.target_refs is not None else "Gateway", balancer.type)
 
 
 def status(
@@ -106,7 +114,9 @@ def _programmed(subject: Subject, findings: Findings, rollout: Rollout) -> dict[
         names = ", ".join(rollout.gateways)
         return _condition("Programmed", "False", "NoProxies", f"{share}: no proxy of gateway {names} is connected")
     if rollout.programmed < rollout.connected:
-        return _condition("Programmed", "False", "Pending", f"{share} have acknowledged generation {subject.generation}")
+        return _condition(
+            "Programmed", "False", "Pending", f"{share} have acknowledged generation {subject.generation}"
+        )
     return _condition("Programmed", "True", "Programmed", f"{share} have acknowledged generation {subject.generation}")
 
 

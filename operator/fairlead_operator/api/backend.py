@@ -13,10 +13,14 @@ from fairlead_operator.api.policy import Hostname
 
 
 def _ip(text: str) -> str:
+    """The canonical address. As CEL's ``isIP``: no zone (``%eth0``), no IPv4 in the clothes of IPv6."""
     try:
-        return str(ipaddress.ip_address(text))
+        address = ipaddress.ip_address(text)
     except ValueError:
-        raise PydanticCustomError("ip", "must be an IPv4 or IPv6 address") from None
+        address = None
+    if address is None or "%" in text or getattr(address, "ipv4_mapped", None):
+        raise PydanticCustomError("ip", "must be an IPv4 or IPv6 address")
+    return str(address)
 
 
 IpAddress = Annotated[

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from pydantic.alias_generators import to_camel
 
 from fairlead_operator.api.backend import BackendSpec
+from fairlead_operator.api.errors import errors
 from fairlead_operator.api.meta import API_VERSION, DecodeError, Ref, ref_of
 from fairlead_operator.api.policy import LoadBalancerPolicySpec
 
@@ -49,46 +50,32 @@ class InvalidPolicy:
     errors: tuple[tuple[str, str], ...]
 
 
-def _path(loc: tuple[int | str, ...]) -> str:
-    text = "spec"
-    for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{to_camel(part) if '_' in part else part}"
-    return text
-
-
-def errors(error: ValidationError) -> tuple[tuple[str, str], ...]:
-    """``(field path, what is wrong)`` of each error of a spec, in words that a person understands."""
-    return tuple((_path(_location(e)), _message(e)) for e in error.errors(include_url=False))
-
-
-def _location(error: Any) -> tuple[int | str, ...]:
-    field = (error.get("ctx") or {}).get("field", "") if error["type"] == "rule" else ""
-    return (*error["loc"], field) if field else tuple(error["loc"])
-
-
-def _message(error: Any) -> str:
-    match error["type"]:
-        case "extra_forbidden":
-            return "unknown field: remove it or mend its spelling"
-        case "missing":
-            return "is required"
-        case "literal_error":
-            return f"must be {error['ctx']['expected']}, not {error['input']!r}"
-        case "string_pattern_mismatch":
-            return f"{error['input']!r} must match {error['ctx']['pattern']}"
-        case _:
-            return str(error["msg"])
-
-
 def _metadata(raw: dict[str, Any], key: str, default: Any) -> Any:
     value = (raw.get("metadata") or {}).get(key)
     return value if isinstance(value, type(default)) else default
 
 
 def _spec(ref: Ref, raw: dict[str, Any], model: type[S]) -> S:
+    """The spec, judged as the API server does: no ``"80"`` for 80, no snake_case, and null is absent."""
     if raw.get("apiVersion") != API_VERSION:
         raise DecodeError(ref, "apiVersion", f"must be {API_VERSION}")
-    return model.model_validate(raw.get("spec") if raw.get("spec") is not None else {})
+    try:
+        # As JSON, because that is what strict means there: a list may become a tuple, a string no number. What YAML
+        # has beyond JSON (dates) is a string to kubectl too.
+        text = json.dumps(_without_null(raw.get("spec") or {}), default=str)
+    except (TypeError, ValueError, RecursionError):
+        raise DecodeError(ref, "spec", "must be what JSON can hold") from None
+    return model.model_validate_json(text, strict=True, by_alias=True, by_name=False)
+
+
+def _without_null(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _without_null(item) for key, item in value.items() if item is not None}
+        case list():
+            return [_without_null(item) for item in value]
+        case _:
+            return value
 
 
 def read_policy(raw: dict[str, Any]) -> LoadBalancerPolicy | InvalidPolicy:
@@ -99,9 +86,7 @@ def read_policy(raw: dict[str, Any]) -> LoadBalancerPolicy | InvalidPolicy:
         spec = _spec(ref, raw, LoadBalancerPolicySpec)
     except ValidationError as error:
         return InvalidPolicy(ref, generation, errors(error))
-    return LoadBalancerPolicy(
-        ref, generation, _metadata(raw, "creationTimestamp", ""), spec, _metadata(raw, "uid", "")
-    )
+    return LoadBalancerPolicy(ref, generation, _metadata(raw, "creationTimestamp", ""), spec, _metadata(raw, "uid", ""))
 
 
 def read_backend(raw: dict[str, Any]) -> Backend:

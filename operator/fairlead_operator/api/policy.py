@@ -9,7 +9,7 @@ from fairlead_xds.features.algorithm import LoadBalancer
 from fairlead_xds.features.endpoints import Endpoints
 from fairlead_xds.features.matching import RouteMatchRule
 from fairlead_xds.features.timeouts import Timeouts
-from fairlead_xds.features.value import Name, PortNumber, Rule, Value
+from fairlead_xds.features.value import DISTINCT, NAMED, Name, PortNumber, Rule, Value
 from pydantic import Field
 
 #: A DNS name, or a wildcard in place of its first label (Gateway API's Hostname).
@@ -23,9 +23,9 @@ Hostname = Annotated[
 ]
 #: The name of a Kubernetes object (RFC 1123 subdomain).
 ObjectName = Annotated[
-    str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", min_length=1, max_length=253)
+    str,
+    Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", min_length=1, max_length=253),
 ]
-LIST_MAP = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 
 
 class Proxies(Value):
@@ -58,7 +58,7 @@ class Listener(Value):
     name: Name = Field(description="Unique in the policy; routes refer to it.")
     port: PortNumber = Field(description="Port; policies of one gateway may share it if their hostnames differ.")
     protocol: Literal["HTTP", "HTTPS"] = Field(description="Protocol of the clients.")
-    hostnames: Annotated[tuple[Hostname, ...], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})] = Field(
+    hostnames: Annotated[tuple[Hostname, ...], Field(max_length=32), DISTINCT] = Field(
         (), description="Hosts (and SNI names, for HTTPS) that are served. None: every host."
     )
     tls: Tls | None = Field(None, description="Set when protocol is HTTPS.")
@@ -108,10 +108,10 @@ class Route(Value):
     """Requests that match one of ``matches`` go to ``backendRefs``."""
 
     name: Name = Field(description="Unique in the policy.")
-    listeners: Annotated[tuple[Name, ...], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})] = Field(
+    listeners: Annotated[tuple[Name, ...], Field(max_length=32), DISTINCT] = Field(
         (), description="Names of listeners. None: all of the policy's."
     )
-    hostnames: Annotated[tuple[Hostname, ...], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})] = Field(
+    hostnames: Annotated[tuple[Hostname, ...], Field(max_length=32), DISTINCT] = Field(
         (), description="Hosts, each covered by a hostname of the listener. None: those of the listener."
     )
     matches: Annotated[tuple[RouteMatchRule, ...], Field(min_length=1, max_length=16)] = Field(
@@ -134,13 +134,13 @@ class LoadBalancerPolicySpec(Value):
     """Either a whole site (proxies, listeners, routes), or how some Services are balanced wherever they are used."""
 
     proxies: Proxies | None = Field(None, description="Inline shape: which proxies carry it.")
-    listeners: Annotated[tuple[Listener, ...], Field(min_length=1, max_length=32, json_schema_extra=LIST_MAP)] | None = Field(
+    listeners: Annotated[tuple[Listener, ...], Field(min_length=1, max_length=32), NAMED] | None = Field(
         None, description="Inline shape: the ports."
     )
-    routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=64, json_schema_extra=LIST_MAP)] | None = Field(
+    routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=64), NAMED] | None = Field(
         None, description="Inline shape: the routes. The most specific match wins, whatever the order."
     )
-    target_refs: Annotated[tuple[TargetRef, ...], Field(min_length=1, max_length=16, json_schema_extra=LIST_MAP)] | None = Field(
+    target_refs: Annotated[tuple[TargetRef, ...], Field(min_length=1, max_length=16), NAMED] | None = Field(
         None, description="Attached shape: the Services that it is about."
     )
     load_balancer: LoadBalancer | None = Field(
@@ -161,8 +161,8 @@ class LoadBalancerPolicySpec(Value):
             lambda v: (v.proxies is None) != (v.target_refs is None),
         ),
         Rule(
-            "has(self.targetRefs) ? !has(self.listeners) && !has(self.routes)"
-            " : has(self.listeners) && has(self.routes)",
+            "has(self.proxies) == has(self.targetRefs) || (has(self.targetRefs)"
+            " ? !has(self.listeners) && !has(self.routes) : has(self.listeners) && has(self.routes))",
             "listeners and routes belong to proxies: set all three, or none of them beside targetRefs",
             lambda v: (
                 v.listeners is None and v.routes is None
@@ -179,8 +179,6 @@ class LoadBalancerPolicySpec(Value):
         Rule(
             "!has(self.targetRefs) || has(self.loadBalancer) || has(self.sessionPersistence) || has(self.endpoints)",
             "targetRefs needs at least one of loadBalancer, sessionPersistence and endpoints beside it",
-            lambda v: (
-                v.target_refs is None or bool(v.load_balancer or v.session_persistence or v.endpoints)
-            ),
+            lambda v: v.target_refs is None or bool(v.load_balancer or v.session_persistence or v.endpoints),
         ),
     )

@@ -36,7 +36,8 @@ def _table(name: str, schema: dict[str, Any]) -> str:
     rules = "".join(f"- {_at(rule)}{rule['message']}\n" for rule in schema.get("x-kubernetes-validations", []))
     return (
         f"{heading}\n{schema.get('description', '')}\n\n"
-        f"| field | type | default | description |\n|---|---|---|---|\n{rows}" + (f"\nRules:\n\n{rules}" if rules else "")
+        f"| field | type | default | description |\n|---|---|---|---|\n{rows}"
+        + (f"\nRules:\n\n{rules}" if rules else "")
     )
 
 

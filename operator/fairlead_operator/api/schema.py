@@ -72,7 +72,9 @@ POLICY = Kind(
         Column("Algorithm", ".status.algorithm", "string", "How an endpoint is chosen"),
         Column("Endpoints", ".status.endpoints.summary", "string", "Ready endpoints of all"),
         Column("Proxies", ".status.proxies.summary", "string", "Programmed proxies of all that are connected"),
-        Column("Accepted", '.status.conditions[?(@.type=="Accepted")].status', "string", "Valid, and wins its conflicts"),
+        Column(
+            "Accepted", '.status.conditions[?(@.type=="Accepted")].status', "string", "Valid, and wins its conflicts"
+        ),
         Column("Programmed", '.status.conditions[?(@.type=="Programmed")].status', "string", "Every proxy took it"),
         Column("Age", ".metadata.creationTimestamp", "date", "Since its creation"),
     ),

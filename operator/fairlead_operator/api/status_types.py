@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fairlead_xds.features.value import Value
+from fairlead_xds.features.value import AllDiffer, Value
 from pydantic import Field
 
 Count = Annotated[int, Field(ge=0, le=2**31 - 1, json_schema_extra={"format": "int32"})]
@@ -57,12 +57,8 @@ class LoadBalancerPolicyStatus(Value):
         None, description="Shape of the policy: a whole site on a gateway, or attached to Services."
     )
     algorithm: Annotated[str, Field(max_length=64)] | None = Field(None, description="The algorithm in effect.")
-    conditions: Annotated[
-        tuple[Condition, ...],
-        Field(
-            max_length=8,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-        ),
-    ] = Field((), description="Accepted, ResolvedRefs, Programmed, Degraded.")
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=8), AllDiffer("type")] = Field(
+        (), description="Accepted, ResolvedRefs, Programmed, Degraded."
+    )
     proxies: ProxyCounts | None = Field(None, description="The proxies that it applies to.")
     endpoints: EndpointCounts | None = Field(None, description="The endpoints of its backends.")

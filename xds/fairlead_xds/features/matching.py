@@ -34,7 +34,9 @@ class PathMatch(Value):
         "PathPrefix",
         description="PathPrefix matches whole segments: `/a` takes `/a` and `/a/b`, not `/ab`. A regular expression must match the whole path.",
     )
-    value: Annotated[str, Field(min_length=1, max_length=1024)] = Field("/", description="What the path is held against.")
+    value: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
+        "/", description="What the path is held against."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from fairlead_xds.features.value import Duration, Rule, Value, milliseconds, timedelta
+from fairlead_xds.features.value import DURATION_PATTERN, Duration, Rule, Value, milliseconds, timedelta
 
 
 def _ordered(value: Timeouts) -> bool:
@@ -29,8 +29,10 @@ class Timeouts(Value):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!has(self.request) || !has(self.backendRequest) || duration(self.request) == duration('0s')"
-            " || duration(self.backendRequest) <= duration(self.request)",
+            # Text that is no duration has its own message; duration() would add one that nobody understands.
+            "!has(self.request) || !has(self.backendRequest)"
+            f" || ![self.request, self.backendRequest].all(d, d.matches('{DURATION_PATTERN}'))"
+            " || duration(self.request) == duration('0s') || duration(self.backendRequest) <= duration(self.request)",
             "backendRequest must not be longer than request",
             _ordered,
             "backendRequest",

@@ -12,9 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,38 @@ def union(type_field: str, member: str, value: str) -> tuple[Rule, Rule]:
     )
 
 
+@dataclass(frozen=True)
+class AllDiffer:
+    """Metadata of a list whose items differ: ``Annotated[tuple[Listener, ...], Field(max_length=32), NAMED]``.
+
+    Attributes:
+        key: the field by which they differ, and by which the API server merges them on apply; empty for scalars.
+    """
+
+    key: str = ""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._differ, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        of_map = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [self.key]}
+        return {**handler(schema), **(of_map if self.key else {"x-kubernetes-list-type": "set"})}
+
+    def _differ(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        seen = set()
+        for index, item in enumerate(items):
+            value = getattr(item, self.key) if self.key else item
+            if value in seen:
+                # `field` is where: see Rule.
+                context = {"what": f"{self.key} '{value}'".strip(), "field": index}
+                raise PydanticCustomError("duplicate", "{what} is there twice", context)
+            seen.add(value)
+        return items
+
+
+NAMED = AllDiffer("name")
+DISTINCT = AllDiffer()
+
 _UNIT_MS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 # Gateway API's duration (GEP-2257): one to four numbers of at most five digits, each with a unit.
 DURATION_PATTERN = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
@@ -100,9 +141,8 @@ PositiveDuration = Annotated[
         max_length=24,
         examples=["10s"],
         json_schema_extra={
-            "x-kubernetes-validations": [
-                {"rule": "duration(self) > duration('0s')", "message": "must be longer than 0"}
-            ]
+            # Not duration(self): that fails, with a message of its own, where the pattern already has.
+            "x-kubernetes-validations": [{"rule": "self.matches('[1-9]')", "message": "must be longer than 0"}]
         },
     ),
     AfterValidator(_positive),

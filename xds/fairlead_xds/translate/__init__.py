@@ -66,5 +66,3 @@ def load_assignment(assignment: LoadAssignment) -> Resource:
 def translate(config: ProxyConfig) -> Snapshot:
     """One configuration from nothing: the reference that every shortcut is held against."""
     return Translator().run({"": config})[""]
-
-

@@ -1,0 +1,58 @@
+# Every target sets up what it needs. `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): requirements.lock pyproject.toml tools/venv.sh
+	@PYTHON="$(PYTHON)" tools/venv.sh $(VENV)
+
+venv: $(STAMP) ## the virtual environment .venv with the command fairlead
+
+run: $(STAMP) ## the demo: control plane, a real Envoy, three backends (ARGS="--for 30s")
+	@exec $(BIN)/fairlead demo $(ARGS)
+
+tools: ## kube-apiserver, etcd and kube-controller-manager, built once into a cache
+	@$(PYTHON) tools/build.py
+
+test: $(STAMP) ## all tests: unit, property, golden, traffic, API server (ARGS="-k word")
+	@$(PYTHON) tools/build.py > /dev/null
+	@$(BIN)/pytest $(ARGS)
+
+unit: $(STAMP) ## the fast tests only
+	@$(BIN)/pytest tests/unit tests/golden $(ARGS)
+
+lint: $(STAMP) ## ruff, mypy strict, architecture contracts
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+generated: $(STAMP) ## are crds/ and docs/reference.md what the models say?
+	@$(BIN)/python -m fairlead_operator.api.schema --check .
+
+crds: $(STAMP) ## write crds/ and docs/reference.md from the models
+	@$(BIN)/python -m fairlead_operator.api.schema .
+
+golden: $(STAMP) ## write the goldens of tests/cases anew
+	@$(BIN)/pytest tests/golden --update -q
+
+bench: $(STAMP) ## measure (ARGS="--json")
+	@$(BIN)/python -m bench $(ARGS)
+
+check: lint generated test ## what CI runs
+
+lock: $(STAMP) ## write requirements.lock anew from pyproject.toml
+	@$(BIN)/pip install -q uv && $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra envoy --group dev pyproject.toml -o requirements.lock
+
+clean: ## remove what was made here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help venv run tools test unit lint generated crds golden bench check lock clean

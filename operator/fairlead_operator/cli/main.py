@@ -1,0 +1,138 @@
+"""``fairlead``: the arguments, and one sentence for whatever stops it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import re
+import socket
+import sys
+from pathlib import Path
+
+from fairlead_operator.cli import operator, translate
+from fairlead_operator.standalone import Options, StartError
+
+QUICKSTART = Path(__file__).resolve().parents[3] / "examples" / "quickstart"
+
+
+def seconds(text: str) -> float:
+    """``30s``, ``2m``, ``1m30s``, ``500ms`` -> seconds."""
+    if not re.fullmatch(r"([0-9]+(ms|h|m|s))+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration: write 30s, 2m or 1m30s")
+    unit = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+    return sum(int(number) * unit[name] for number, name in re.findall(r"([0-9]+)(ms|h|m|s)", text))
+
+
+def _standalone_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--xds-address", default="127.0.0.1:18000", help="where xDS is served (default %(default)s)")
+    parser.add_argument("--status-address", default="127.0.0.1:18001", help="status over HTTP (default %(default)s)")
+    parser.add_argument("--no-envoy", action="store_true", help="start no Envoy; print how to start one")
+    parser.add_argument("--for", dest="seconds", type=seconds, metavar="30s", help="end by itself after this time")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="fairlead", description="A load balancer control plane for Envoy.")
+    top.add_argument("-v", "--verbose", action="store_true", help="log what happens")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    one = commands.add_parser("standalone", help="serve a directory of manifests, no cluster needed")
+    one.add_argument("directory", type=Path, metavar="DIR")
+    one.add_argument("--listen-address", default="0.0.0.0", help="what gateways bind to (default %(default)s)")  # noqa: S104
+    _standalone_arguments(one)
+    one.set_defaults(run=_standalone)
+
+    one = commands.add_parser("demo", help="standalone over examples/quickstart with three sample backends")
+    one.add_argument("directory", type=Path, metavar="DIR", nargs="?", default=QUICKSTART)
+    one.add_argument("--listen-address", default="127.0.0.1", help="what the gateway binds to (default %(default)s)")
+    _standalone_arguments(one)
+    one.set_defaults(run=_demo)
+
+    one = commands.add_parser("operator", help="serve a Kubernetes cluster")
+    operator.arguments(one)
+    one.set_defaults(run=operator.run)
+
+    one = commands.add_parser("translate", help="show what manifests become in Envoy")
+    translate.arguments(one)
+    one.set_defaults(run=translate.run)
+
+    one = commands.add_parser("bootstrap", help="write the bootstrap of an Envoy")
+    one.add_argument("--gateway", required=True, help="name of the gateway that it is one of")
+    one.add_argument("--node", default=socket.gethostname(), help="its own name (default: the host's)")
+    one.add_argument("--xds-address", default="127.0.0.1:18000", help="of the control plane (default %(default)s)")
+    one.add_argument("--admin-port", type=int, help="port of Envoy's admin page on loopback (default: none)")
+    one.set_defaults(run=_bootstrap)
+    return top
+
+
+def _options(args: argparse.Namespace) -> Options:
+    return Options(
+        directory=args.directory,
+        xds_address=args.xds_address,
+        status_address=args.status_address,
+        listen_address=args.listen_address,
+        envoy=not args.no_envoy,
+        seconds=args.seconds,
+    )
+
+
+def _standalone(args: argparse.Namespace) -> int:
+    from fairlead_operator.standalone import Standalone  # noqa: PLC0415 - quick --help
+
+    async def welcome(run: Standalone) -> None:
+        run.say(
+            f"xDS on port {run.xds_port}, status on http://{args.status_address.rpartition(':')[0]}:{run.status_port}/status"
+        )
+        for gateway in sorted(run.plane.reconciled.proxies):
+            if args.no_envoy:
+                command = f"fairlead bootstrap --gateway {gateway} --xds-address {args.xds_address} > envoy.json"
+                run.say(f"gateway {gateway}: start an Envoy with: {command} && envoy -c envoy.json")
+            else:
+                run.say(f"gateway {gateway}: Envoy with pid {run.envoys[gateway].pid}")
+
+    async def main() -> int:
+        return await Standalone(_options(args), lambda text: print(text, flush=True), welcome=welcome).run()
+
+    return asyncio.run(main())
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from fairlead_operator.demo import demo  # noqa: PLC0415 - quick --help
+
+    return asyncio.run(demo(_options(args)))
+
+
+def _bootstrap(args: argparse.Namespace) -> int:
+    from fairlead_operator import bootstrap  # noqa: PLC0415 - quick --help
+    from fairlead_operator.standalone import split  # noqa: PLC0415
+
+    host, port = split(args.xds_address)
+    config = bootstrap.bootstrap(
+        gateway=args.gateway, node=args.node, xds_host=host, xds_port=port, admin_port=args.admin_port
+    )
+    print(bootstrap.text(config), end="")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit code. What stops it is one sentence on standard error."""
+    args = parser().parse_args(argv)
+    level = logging.INFO if args.verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        return int(args.run(args))
+    except StartError as error:
+        print(f"fairlead: {error}", file=sys.stderr)
+        return 1
+    except ExceptionGroup as group:
+        starts, rest = group.split(StartError)
+        if rest is not None or starts is None:
+            raise
+        print(f"fairlead: {starts.exceptions[0]}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,10 @@
+"""``fairlead operator``."""
+
+import argparse
+
+
+def arguments(parser: argparse.ArgumentParser) -> None: ...
+
+
+def run(args: argparse.Namespace) -> int:
+    raise NotImplementedError

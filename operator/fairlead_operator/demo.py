@@ -1,0 +1,98 @@
+"""``fairlead demo``: standalone over the quickstart, with three sample backends of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from aiohttp import web
+
+from fairlead_operator.standalone import Options, Standalone, StartError
+
+HOST = "127.0.0.1"
+GATEWAY_PORT = 8080
+#: The endpoints of examples/quickstart: port -> what the backend calls itself.
+BACKENDS = {19001: "hello-v1-a", 19002: "hello-v1-b", 19003: "hello-v2-a"}
+
+
+@contextlib.asynccontextmanager
+async def backends() -> AsyncIterator[None]:
+    """Three HTTP servers that answer with their name. Raises StartError where a port is taken."""
+    async with contextlib.AsyncExitStack() as stack:
+        for port, name in BACKENDS.items():
+            runner = web.AppRunner(_application(name), access_log=None)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            try:
+                await web.TCPSite(runner, HOST, port).start()
+            except OSError:
+                raise StartError(
+                    f"port {port} is in use, which sample backend {name} needs: end the program that has it"
+                ) from None
+        yield
+
+
+def _application(name: str) -> web.Application:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=f"{name} {request.path}\n", headers={"x-backend": name})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    return app
+
+
+async def demo(options: Options) -> int:
+    """Run until Ctrl-C, or for ``options.seconds``. The exit code."""
+    async with backends():
+        return await Standalone(options, _say, welcome=_welcome).run()
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - the demo talks to a person
+
+
+async def _welcome(run: Standalone) -> None:
+    """Wait until it serves, then say what runs where and what to try."""
+    async with asyncio.timeout(20):
+        while not _serves(run):
+            if run.stop.is_set():
+                return
+            await asyncio.sleep(0.02)
+    folder = _relative(run.options.directory)
+    envoys = ", ".join(f"Envoy {name} (pid {envoy.pid})" for name, envoy in run.envoys.items())
+    run.say(f"""
+Fairlead serves.
+  gateway   http://{HOST}:{GATEWAY_PORT}   {envoys}
+  backends  {", ".join(f"{name} on {HOST}:{port}" for port, name in BACKENDS.items())}
+  xDS       {HOST}:{run.xds_port}
+  status    http://{HOST}:{run.status_port}/status   (also /metrics, /readyz, /healthz)
+  manifests {folder}
+
+Try, in another terminal:
+  curl http://{HOST}:{GATEWAY_PORT}/                     # a request
+  for i in $(seq 200); do curl -s http://{HOST}:{GATEWAY_PORT}/; done | sort | uniq -c   # the 90:10 split
+  sed -i 's/ready: true  # a/ready: false # a/' {folder}/endpoints.yaml   # hello-v1-a is not ready: no request reaches it
+  sed -i 's/weight: 10/weight: 90/' {folder}/policy.yaml   # the canary gets half
+  git checkout {folder}                             # all as it was
+
+Each change that reaches Envoy is a line below. Ctrl-C ends everything.
+""")
+
+
+def _serves(run: Standalone) -> bool:
+    """Every policy that can be programmed is."""
+    statuses = run.plane.statuses.values()
+    return bool(statuses) and all(
+        condition["status"] == "True" or condition["reason"] == "NotAccepted"
+        for status in statuses
+        for condition in status["conditions"]
+        if condition["type"] == "Programmed"
+    )
+
+
+def _relative(path: Path) -> Path:
+    with contextlib.suppress(ValueError):
+        return path.resolve().relative_to(Path.cwd())
+    return path

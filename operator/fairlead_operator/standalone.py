@@ -1,0 +1,208 @@
+"""``fairlead standalone DIR``: control plane, manifests and a real Envoy for each gateway, in one process's care."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairlead_xds.auth import NodeClusterAuthenticator
+from fairlead_xds.server import XdsServer
+from fairlead_xds.store import Store
+
+from fairlead_operator import bootstrap
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.envoy import Envoy, EnvoyError
+from fairlead_operator.loop import ControlPlane
+from fairlead_operator.metrics import Metrics
+from fairlead_operator.progress import Report
+from fairlead_operator.sources.files import Directory
+from fairlead_operator.status_server import StatusServer
+
+
+class StartError(Exception):
+    """It cannot start; the message is one sentence that says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line says. Addresses are ``host:port``; ``seconds`` ends the run by itself."""
+
+    directory: Path
+    xds_address: str = "127.0.0.1:18000"
+    status_address: str = "127.0.0.1:18001"
+    listen_address: str = "0.0.0.0"  # noqa: S104 - a gateway's listeners are for everyone
+    envoy: bool = True
+    seconds: float | None = None
+
+
+Say = Callable[[str], None]
+
+
+class Standalone:
+    """Everything that one run owns; ``run`` starts it, serves, and ends all that it started."""
+
+    def __init__(
+        self, options: Options, say: Say = print, *, welcome: Callable[[Standalone], Awaitable[None]] | None = None
+    ) -> None:
+        self.options, self.say = options, say
+        self.stop = asyncio.Event()
+        self.metrics = Metrics()
+        self.store = Store()
+        self.plane = ControlPlane(
+            self.store,
+            lambda: self.server.proxies(),
+            address=options.listen_address,
+            on_report=self._report,
+        )
+        self.server = XdsServer(self.store, NodeClusterAuthenticator(), observer=self.plane)
+        self.directory = Directory(options.directory, self.plane, on_error=lambda text: say(f"error: {text}"))
+        self.envoys: dict[str, Envoy] = {}
+        self.xds_port = 0
+        self.status_port = 0
+        self._welcome = welcome
+        self._told: dict[Ref, str] = {}
+        self._exit = 0
+
+    async def run(self) -> int:
+        """The exit code. Raises StartError where something that it needs cannot be had."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop.set)
+        status = StatusServer(
+            self.plane,
+            self.metrics,
+            proxies=lambda: len(self.server.proxies()),
+            ready=lambda: self.plane.ready,
+            errors=lambda: self.directory.errors,
+        )
+        async with contextlib.AsyncExitStack() as stack:
+            await self._listen(status, stack)
+            self._read_directory()
+            tasks = asyncio.TaskGroup()
+            await stack.enter_async_context(tasks)
+            tasks.create_task(self.directory.watch(self.stop))
+            stack.push_async_callback(self._end_envoys)
+            stack.callback(self.stop.set)
+            if self.options.envoy:
+                await self._follow_gateways(tasks)
+            if self._welcome is not None:
+                await self._welcome(self)
+            await self._until_stopped()
+        return self._exit
+
+    async def _listen(self, status: StatusServer, stack: contextlib.AsyncExitStack) -> None:
+        host, port = split(self.options.xds_address)
+        try:
+            self.xds_port = await self.server.start(f"{host}:{port}")
+        except OSError:
+            raise StartError(_in_use("xDS", self.options.xds_address, "--xds-address")) from None
+        stack.push_async_callback(self.server.stop, 0.5)
+        host, port = split(self.options.status_address)
+        try:
+            self.status_port = await status.start(host, port)
+        except OSError:
+            raise StartError(_in_use("status", self.options.status_address, "--status-address")) from None
+        stack.push_async_callback(status.stop)
+
+    def _read_directory(self) -> None:
+        if not self.options.directory.is_dir():
+            raise StartError(f"{self.options.directory} is not a directory: name one that holds manifests")
+        self.directory.scan()
+        self.plane.synced()
+
+    async def _until_stopped(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.stop.wait(), self.options.seconds)
+
+    # --- Envoys
+
+    async def _follow_gateways(self, tasks: asyncio.TaskGroup) -> None:
+        """An Envoy for each gateway that the manifests name, also for those that they name later."""
+        for config in self.plane.reconciled.proxies.values():
+            for listener in config.listeners:
+                _check_port(listener.address, listener.port)
+        await self._start_missing(tasks)
+        tasks.create_task(self._watch_gateways(tasks))
+
+    async def _watch_gateways(self, tasks: asyncio.TaskGroup) -> None:
+        while not self.stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stop.wait(), 0.5)
+            if not self.stop.is_set():
+                await self._start_missing(tasks)
+
+    async def _start_missing(self, tasks: asyncio.TaskGroup) -> None:
+        for gateway in sorted(self.plane.reconciled.proxies.keys() - self.envoys.keys()):
+            host, _ = split(self.options.xds_address)
+            config = bootstrap.bootstrap(
+                gateway=gateway, node=f"{gateway}-1", xds_host=_reachable(host), xds_port=self.xds_port
+            )
+            try:
+                envoy = await Envoy.start(config, name=gateway)
+            except EnvoyError as error:
+                raise StartError(str(error)) from None
+            self.envoys[gateway] = envoy
+            tasks.create_task(self._mourn(envoy))
+
+    async def _mourn(self, envoy: Envoy) -> None:
+        code = await envoy.wait()
+        if not self.stop.is_set():
+            self.say(f"error: Envoy of gateway {envoy.name} ended with code {code}: {envoy.last_words()}")
+            self._exit = 1
+            self.stop.set()
+
+    async def _end_envoys(self) -> None:
+        await asyncio.gather(*(envoy.stop() for envoy in self.envoys.values()))
+
+    # --- what people see
+
+    def _report(self, report: Report) -> None:
+        self.metrics.changes += 1
+        self.metrics.propagation.observe(report.seconds)
+        self.say(live_line(report))
+
+
+def live_line(report: Report) -> str:
+    """``Service default/a, EndpointSlice default/b -> ClusterLoadAssignment 2, acknowledged by edge-1 after 3.1 ms``."""
+    shown = ", ".join(report.what[:3]) or "start"
+    if len(report.what) > 3:
+        shown += f" and {len(report.what) - 3} more"
+    resources = ", ".join(f"{count} {name}" for name, count in report.resources.items())
+    who = ", ".join(report.proxies[:3]) + (f" and {len(report.proxies) - 3} more" if len(report.proxies) > 3 else "")
+    return f"  {shown} -> {resources}; acknowledged by {who} after {report.seconds * 1000:.1f} ms"
+
+
+def split(address: str) -> tuple[str, int]:
+    """``127.0.0.1:18000`` -> host and port. Raises StartError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise StartError(f"{address!r} is not an address: write it as 127.0.0.1:18000")
+    return host.strip("[]"), int(port)
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - told apart, not bound
+
+
+def _in_use(what: str, address: str, option: str) -> str:
+    return f"the {what} address {address} is in use: end the program that has it, or choose another with {option}"
+
+
+def _check_port(address: str, port: int) -> None:
+    """Envoy would refuse the listener; a sentence before the start is kinder. Raises StartError."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except PermissionError:
+            raise StartError(f"port {port} needs root: use a port of 1024 or more in the listener") from None
+        except OSError:
+            raise StartError(
+                f"port {port} is in use: end the program that has it, or change the listener's port in the manifest"
+            ) from None

@@ -1,0 +1,154 @@
+"""One client of the server: the tasks that move bytes between gRPC and its stream."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import grpc.aio
+
+from fairlead_xds.observer import Observer, Proxy, Stuck
+from fairlead_xds.protocol.events import Acked, Event, Ignored, Nacked, Response
+from fairlead_xds.snapshot import TypeUrl
+from fairlead_xds.store import Store
+
+log = logging.getLogger(__name__)
+
+_PILE: Final = 16
+"""Responses that may wait to be written before no more requests are read. An honest client causes at most one a type;
+one that answers what it has not read would otherwise make the server remember any number."""
+
+
+class Connection:
+    """Runs one stream until either side ends it. Made by the server when the client is known."""
+
+    def __init__(
+        self, context: Any, proxy: Proxy, *, store: Store, observer: Observer, clock: Callable[[], float]
+    ) -> None:
+        self.proxy = proxy
+        self._context = context
+        self._stream = proxy.stream
+        self._store = store
+        self._observer = observer
+        self._clock = clock
+        self._outbox: deque[Response] = deque()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._awaited: dict[TypeUrl, tuple[str, float]] = {}  # type -> nonce, when it was written
+        self._ignored = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self, first: bytes) -> None:
+        """Serve the client, beginning with its *first* message, until it goes or ``end`` is called.
+
+        Raises:
+            ProtocolError: the client broke the protocol.
+        """
+        unsubscribe = self._store.subscribe(self.proxy.key, self._wake.set)
+        self._observer.connected(self.proxy)
+        self._tasks = [asyncio.ensure_future(self._read(first)), asyncio.ensure_future(self._write())]
+        try:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            unsubscribe()
+            self.end()
+            results = await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._observer.disconnected(self.proxy)
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, grpc.aio.BaseError):
+                raise result
+
+    def end(self) -> None:
+        """Stop serving; ``run`` returns."""
+        for task in self._tasks:
+            task.cancel()
+
+    def overdue(self, now: float, bound: float) -> Iterable[Stuck]:
+        """Responses written more than *bound* seconds ago and not answered yet."""
+        waiting = {state.type_url: state for state in self._stream.unsettled() if state.nonce}
+        for type_url, (nonce, since) in self._awaited.items():
+            state = waiting.get(type_url)
+            if now - since > bound and state is not None and state.nonce == nonce:
+                yield Stuck(self.proxy, type_url, nonce, state.in_flight, now - since)
+
+    def release(self, now: float, bound: float) -> None:
+        """Report what is overdue, and let the stream go on without it."""
+        for stuck in list(self.overdue(now, bound)):
+            log.warning(
+                "proxy %s of %s has not answered its %s response for %.0f s; %d names in it, first %s",
+                self.proxy.node.id,
+                self.proxy.key,
+                stuck.type_url.short,
+                stuck.seconds,
+                len(stuck.names),
+                ", ".join(stuck.names[:3]),
+            )
+            del self._awaited[stuck.type_url]
+            self._observer.stuck(self.proxy, stuck)
+            self._handle(self._stream.give_up(stuck.type_url))
+
+    async def _read(self, first: bytes) -> None:
+        data: Any = first
+        while data is not grpc.aio.EOF:
+            self._handle(self._stream.receive(data))
+            await self._room.wait()
+            data = await self._context.read()
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            self._catch_up()
+            while self._outbox:
+                response = self._outbox.popleft()
+                if len(self._outbox) < _PILE:
+                    self._room.set()
+                await self._context.write(response.body)
+                # The answer may have come before write() returned; ``overdue`` asks the stream, so that is harmless.
+                self._awaited[response.type_url] = (response.nonce, self._clock())
+
+    def _catch_up(self) -> None:
+        current = self._store.current(self.proxy.key)
+        before = self._stream.snapshot
+        if current is not before:
+            self._handle(self._stream.publish(current, self._store.changes(self.proxy.key, before)))
+
+    def _handle(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, Response):
+                self._outbox.append(event)
+                self._wake.set()
+                if len(self._outbox) >= _PILE:
+                    self._room.clear()
+            elif isinstance(event, Acked):
+                self._landed(event.type_url, event.nonce)
+                self._observer.acked(self.proxy, event)
+            elif isinstance(event, Nacked):
+                self._landed(event.type_url, event.nonce)
+                self._refused(event)
+            else:
+                self._ignore(event)
+
+    def _landed(self, type_url: TypeUrl, nonce: str) -> None:
+        if self._awaited.get(type_url, ("",))[0] == nonce:
+            del self._awaited[type_url]
+
+    def _refused(self, event: Nacked) -> None:
+        log.warning(
+            "proxy %s of %s refused %s %s: %s",
+            self.proxy.node.id,
+            self.proxy.key,
+            event.type_url.short,
+            ", ".join(list(event.versions)[:3]) if event.certain else f"(one of {len(event.versions)})",
+            event.message,
+        )
+        self._observer.nacked(self.proxy, event)
+
+    def _ignore(self, event: Ignored) -> None:
+        if not self._ignored:  # once a stream: a client can ask for any number of types
+            self._ignored = True
+            log.warning("proxy %s asks for a type that is not served: %.200s", self.proxy.node.id, event.type_url)

@@ -1,0 +1,302 @@
+"""What one client has of one resource type, what it should have, and what is on the way to it.
+
+Used by the streams (``stream.py``), which decide when something goes and how it is written. A ledger decides what is
+left to send. It is the same for both variants of the protocol, and it holds differences only: a name that is in none
+of its maps is a name of which the client has the snapshot's version. So a settled stream costs the same with ten
+services and with ten thousand.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from fairlead_xds.protocol.subscription import shared
+from fairlead_xds.snapshot import Resource, TypeUrl
+
+Held = Resource | str | None
+"""What a client has under a name: a resource, a bare version that it reported on reconnecting, or nothing."""
+
+
+def version_of(held: Held) -> str | None:
+    """The version of what is held; ``None`` for nothing."""
+    return held.version if isinstance(held, Resource) else held
+
+
+@dataclass(slots=True)
+class Flight:
+    """A response that the client has not answered yet.
+
+    Attributes:
+        nonce: of the response.
+        sent: what it says about each name (``None``: there is no such resource).
+        prior: what the client had under each name before, and has again if it refuses.
+    """
+
+    nonce: str
+    sent: dict[str, Resource | None]
+    prior: dict[str, Held]
+
+    @property
+    def versions(self) -> dict[str, str | None]:
+        return {name: version_of(resource) for name, resource in self.sent.items()}
+
+
+@dataclass(slots=True)
+class Ledger:
+    """One type of one stream.
+
+    Whatever is in flight is taken for accepted (so a change during the flight is a difference to what was sent);
+    a refusal rolls it back.
+
+    Attributes:
+        resources: what the current snapshot has of the type.
+        delta: removals and absent names can be told one by one.
+        everything: each response carries all that the client should have (SotW clusters and listeners).
+        wild: subscribed to all resources; ``names`` are subscribed to besides.
+        puts: names to send -> what the client has now.
+        removes: names to say are gone -> what the client has now.
+        parked: names whose current version the client has refused -> what it has now (XDS_RULES 15).
+        refused: name -> version refused last; forgotten when another version of it is accepted.
+        owed: names to answer although nothing differs (XDS_RULES 33, 34, 36, 45).
+        suspects: groups of names to send apart from each other, after a refusal that named none of them.
+        flight: the response whose answer is awaited; at most one.
+        late: a response whose answer is awaited no longer, but may still come.
+        answer: a response is owed even if it is empty (XDS_RULES 22, 38).
+        last_nonce: of the newest response.
+        named: the client has subscribed to names explicitly at least once (XDS_RULES 29).
+    """
+
+    type_url: TypeUrl
+    resources: Mapping[str, Resource]
+    delta: bool
+    everything: bool = False
+    wild: bool = False
+    names: frozenset[str] = frozenset()
+    puts: dict[str, Held] = field(default_factory=dict)
+    removes: dict[str, Held] = field(default_factory=dict)
+    parked: dict[str, Held] = field(default_factory=dict)
+    refused: dict[str, str | None] = field(default_factory=dict)
+    owed: dict[str, None] = field(default_factory=dict)
+    suspects: list[list[str]] = field(default_factory=list)
+    flight: Flight | None = None
+    late: Flight | None = None
+    answer: bool = False
+    last_nonce: str = ""
+    named: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Nothing to add or update, and no answer awaited."""
+        return not self.puts and self.flight is None
+
+    def covers(self, name: str) -> bool:
+        """The client is subscribed to *name*."""
+        return self.wild or name in self.names
+
+    def has(self, name: str) -> bool:
+        """The client has accepted the current version of *name*, and nothing says otherwise."""
+        resource = self.resources.get(name)
+        if resource is None or not self.covers(name) or name in self.puts or name in self.parked:
+            return False
+        return not any(
+            name in flight.sent and version_of(flight.prior[name]) != resource.version
+            for flight in (self.flight, self.late)
+            if flight is not None
+        )
+
+    def publish(self, resources: Mapping[str, Resource], changed: Iterable[str]) -> None:
+        """Take *resources* for what the client should have; only *changed* names differ from before."""
+        old, self.resources = self.resources, resources
+        for name in changed:
+            if self.covers(name):
+                self._settle(name, self._held(name, old))
+
+    # --- subscription
+
+    def subscribe(self, names: Iterable[str], known: Mapping[str, str]) -> None:
+        """Add explicit *names*, each to be answered (XDS_RULES 33) unless the client has it, by what it *known* s."""
+        fresh = dict.fromkeys(map(sys.intern, names))
+        self.names = shared(self.names.union(fresh))
+        for name in fresh:
+            held = known.get(name)
+            self._forget(name)
+            self._settle(name, held)
+            if held is None:
+                self._owe_absence(name)
+
+    def unsubscribe(self, names: Iterable[str]) -> None:
+        """Drop explicit *names*; those that were never there are ignored (XDS_RULES 35)."""
+        gone = self.names.intersection(names)
+        self.names = shared(self.names - gone)
+        for name in gone:
+            self._forget(name)
+            if self.wild:  # XDS_RULES 36: the client drops it and has to hear whether the wildcard still covers it.
+                self._settle(name, None)
+                self._owe_absence(name)
+
+    def subscribe_all(self, known: Mapping[str, str]) -> None:
+        """Turn the wildcard on; *known* is what the client has already, by name."""
+        self.wild = True
+        for name in self.resources:
+            if name not in self.names:
+                self._settle(name, known.get(name))
+        for name, version in known.items():
+            if name not in self.resources and name not in self.names:
+                self._settle(name, version)
+
+    def unsubscribe_all(self) -> None:
+        """Turn the wildcard off; explicit names stay."""
+        self.wild = False
+        filed = {*self.puts, *self.removes, *self.parked, *self.refused, *self.owed}
+        filed.update(*(flight.sent for flight in (self.flight, self.late) if flight is not None))
+        for name in filed - self.names:
+            self._forget(name)
+
+    def owe(self, name: str) -> None:
+        """Send *name* again even if the client has it (XDS_RULES 45); one that it refused stays parked."""
+        if name in self.resources and self.covers(name) and name not in self.parked:
+            self.owed[name] = None
+
+    def trust(self) -> None:
+        """The client has all of it already: it said so by the version of the whole (XDS_RULES 21)."""
+        self.puts.clear()
+
+    # --- sending
+
+    def draw(self, *, count: int, size: int) -> list[str]:
+        """Names to add, update or answer next: at most *count*, of *size* bytes together but at least one."""
+        while self.suspects:
+            group = [name for name in self.suspects.pop(0) if name in self.puts or name in self.owed]
+            if group:
+                return group
+        drawn: list[str] = []
+        for name in self._sendable():
+            resource = self.resources.get(name)
+            size -= len(resource.body) if resource is not None else 0
+            if drawn and (size < 0 or len(drawn) == count):
+                break
+            drawn.append(name)
+        return drawn
+
+    def send(self, nonce: str, names: Iterable[str]) -> Flight:
+        """Note that a response says the current state of *names*."""
+        flight = Flight(nonce, {}, {})
+        for name in names:
+            flight.prior[name] = self._held(name, self.resources)
+            flight.sent[name] = self.resources.get(name)
+            self.puts.pop(name, None)
+            self.removes.pop(name, None)
+            self.owed.pop(name, None)
+        self.flight, self.last_nonce, self.answer = flight, nonce, False
+        for emptied in (self.puts, self.removes, self.owed):
+            if not emptied:
+                emptied.clear()  # gives back the table that it had grown to: a thousand names are 36 kB
+        return flight
+
+    def give_up(self) -> None:
+        """Stop waiting for the answer; if it comes after all it still counts."""
+        if self.flight is None:
+            return
+        if self.late is not None:  # merge, so that a client that never answers costs a bounded amount
+            self.flight.prior.update(self.late.prior)
+            self.flight.sent = {**self.late.sent, **self.flight.sent}
+        self.late, self.flight = self.flight, None
+
+    # --- answers
+
+    def answered(self, nonce: str) -> Flight | None:
+        """The flight that *nonce* answers, landed; ``None`` for a stale nonce."""
+        if self.flight is not None and nonce == self.flight.nonce:
+            # Answers come in order: that of the late flight will not come after this one.
+            landed, self.flight = self.flight, None
+            if self.late is not None:
+                landed.prior.update(self.late.prior)
+                landed.sent = {**self.late.sent, **landed.sent}
+                self.late = None
+            return landed
+        if self.late is not None and nonce == self.late.nonce:
+            landed, self.late = self.late, None
+            return landed
+        return None
+
+    def accept(self, flight: Flight) -> None:
+        """The client has applied *flight*."""
+        if self.refused:
+            for name, resource in flight.sent.items():
+                if name in self.refused and self.refused[name] != version_of(resource):
+                    del self.refused[name]
+
+    def refuse(self, flight: Flight, blamed: Collection[str], *, rest_applied: bool) -> tuple[list[str], bool]:
+        """The client has refused *flight*; *blamed* are the names that it gave, if any.
+
+        Returns:
+            The names held at fault, and whether that is certain. If it is not, they are queued to go in halves.
+        """
+        # A removal is only suspect in a response that holds nothing else.
+        suspects = [name for name, resource in flight.sent.items() if resource is not None] or list(flight.sent)
+        guilty = [name for name in suspects if name in blamed] or (suspects if len(suspects) == 1 else [])
+        for name in guilty:
+            self.refused[name] = version_of(flight.sent[name])
+        for name in guilty if guilty and rest_applied else flight.sent:
+            self._roll_back(name, flight, again=name not in guilty)
+        if guilty:
+            return guilty, True
+        half = len(suspects) // 2
+        self.suspects[:0] = [suspects[:half], suspects[half:]]
+        return suspects, False
+
+    # --- bookkeeping
+
+    def _held(self, name: str, clean: Mapping[str, Resource]) -> Held:
+        for filed in (self.puts, self.removes, self.parked):
+            if name in filed:
+                return filed[name]
+        return clean.get(name)
+
+    def _settle(self, name: str, held: Held) -> None:
+        """File *name* by what the client holds and what it should hold."""
+        self.puts.pop(name, None)
+        self.removes.pop(name, None)
+        self.parked.pop(name, None)
+        want = self.resources.get(name)
+        version = want.version if want is not None else None
+        if version_of(held) == version or not self.covers(name):
+            return
+        if name in self.refused and self.refused[name] == version:
+            self.parked[name] = held
+            self.owed.pop(name, None)
+        elif want is not None:
+            self.puts[name] = held
+        elif self.delta or self.everything:  # else absence cannot be told, and the client drops it by itself
+            self.removes[name] = held
+
+    def _sendable(self) -> Iterable[str]:
+        for name in self.owed:
+            if name not in self.removes:  # a removal has its own turn
+                yield name
+        for name in self.puts:
+            if name not in self.owed:
+                yield name
+
+    def _owe_absence(self, name: str) -> None:
+        if self.delta and name not in self.resources:
+            self.owed[name] = None
+
+    def _forget(self, name: str) -> None:
+        for filed in (self.puts, self.removes, self.parked, self.refused, self.owed):
+            filed.pop(name, None)
+        for flight in (self.flight, self.late):
+            if flight is not None:
+                flight.sent.pop(name, None)
+                flight.prior.pop(name, None)
+
+    def _roll_back(self, name: str, flight: Flight, *, again: bool) -> None:
+        prior = flight.prior[name]
+        if self.flight is not None and name in self.flight.sent:
+            self.flight.prior[name] = prior  # a newer response is on its way; should it be refused, this is left
+            return
+        self._settle(name, prior)
+        if again and name not in self.puts:
+            self.owe(name)  # it was sent although nothing differed, so it is owed still

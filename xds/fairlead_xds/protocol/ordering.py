@@ -1,0 +1,50 @@
+"""When a type may be sent: make before break, in each stream and across coalesced pushes (XDS_RULES 43, 44, 48).
+
+Routes are not warmed, so a route that names a new cluster goes when that cluster is in place: its response was
+answered, which Envoy does when the cluster is warm. While a cluster warms Envoy answers nothing for clusters, so what
+warming needs (endpoints, secrets) waits for nothing. What is no longer referenced goes last: after listeners and routes
+that stopped referring to it were accepted. A refused listener or route keeps its old references, and so keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from fairlead_xds.protocol.ledger import Ledger
+from fairlead_xds.snapshot import TypeUrl
+
+ORDER: Final = (TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.SECRET, TypeUrl.LISTENER, TypeUrl.ROUTE)
+"""In which order types are sent when several may be."""
+
+TOGETHER: Final = frozenset({TypeUrl.LISTENER})
+"""Removed in the same response as additions: Envoy takes removals first, and a new listener may need the address."""
+
+LAST: Final = (TypeUrl.ROUTE, TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.SECRET)
+"""Removed when nothing refers to them any more."""
+
+
+def may_put(type_url: TypeUrl, ledgers: Mapping[TypeUrl, Ledger]) -> bool:
+    """Additions and updates of *type_url* may go now."""
+    if type_url is TypeUrl.LISTENER:
+        return _settled(TypeUrl.CLUSTER, ledgers)
+    if type_url is TypeUrl.ROUTE:
+        listener = ledgers.get(TypeUrl.LISTENER)
+        listeners_sent = listener is None or not (listener.puts or listener.removes)
+        return listeners_sent and _settled(TypeUrl.CLUSTER, ledgers)
+    return True
+
+
+def may_remove(ledgers: Mapping[TypeUrl, Ledger]) -> bool:
+    """What is no longer referenced may go now."""
+    for type_url in (TypeUrl.LISTENER, TypeUrl.ROUTE):
+        ledger = ledgers.get(type_url)
+        if ledger is not None and not (ledger.settled and not ledger.parked):
+            return False
+    listener = ledgers.get(TypeUrl.LISTENER)
+    return _settled(TypeUrl.CLUSTER, ledgers) and (listener is None or not listener.removes)
+
+
+def _settled(type_url: TypeUrl, ledgers: Mapping[TypeUrl, Ledger]) -> bool:
+    ledger = ledgers.get(type_url)
+    return ledger is None or ledger.settled

@@ -1,0 +1,44 @@
+"""The few fields that surround ready resources in a response.
+
+A discovery response is written as a concatenation of fragments instead of being built and serialized: what a response
+costs then does not depend on the size of its resources. Field numbers are those of envoy.service.discovery.v3.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fairlead_xds.snapshot import TypeUrl
+from fairlead_xds.wire import delimited
+
+IDENTIFIER: Final = "fairlead"
+"""``control_plane.identifier`` of every response (XDS_RULES 8); Envoy shows it as a text statistic."""
+
+_CONTROL_PLANE: Final = delimited(1, IDENTIFIER.encode())
+_TYPE_URL, _NONCE = 4, 5
+
+_DELTA_TAIL: Final = {
+    type_url: delimited(_TYPE_URL, type_url.value.encode()) + delimited(7, _CONTROL_PLANE) for type_url in TypeUrl
+}
+_SOTW_TAIL: Final = {
+    type_url: delimited(_TYPE_URL, type_url.value.encode()) + delimited(6, _CONTROL_PLANE) for type_url in TypeUrl
+}
+
+
+def delta_response(type_url: TypeUrl, nonce: str, version: str, resources: list[bytes], removed: list[str]) -> bytes:
+    """A ``DeltaDiscoveryResponse``; *resources* are ``Resource.delta_wire``, *version* is for people only."""
+    parts = [
+        *resources,
+        *(delimited(6, name.encode()) for name in removed),
+        delimited(1, version.encode()),
+        _DELTA_TAIL[type_url],
+        delimited(_NONCE, nonce.encode()),
+    ]
+    return b"".join(parts)
+
+
+def sotw_response(type_url: TypeUrl, nonce: str, version: str, resources: list[bytes]) -> bytes:
+    """A ``DiscoveryResponse``; *resources* are ``Resource.sotw_wire``."""
+    return b"".join(
+        [*resources, delimited(1, version.encode()), _SOTW_TAIL[type_url], delimited(_NONCE, nonce.encode())]
+    )

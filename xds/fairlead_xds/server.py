@@ -1,0 +1,203 @@
+"""The ADS server: gRPC around the streams of ``protocol/``.
+
+Each client has two tasks. The reader hands what arrives to the stream; the writer, woken by the reader or by the store,
+brings the stream up to date and writes what comes out. A client that does not read blocks its own writer only, and then
+its own reader, as its responses pile up no further than one a type. Bytes go through unparsed by gRPC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from fairlead_xds.auth import Authenticator, Peer, Refusal
+from fairlead_xds.connection import Connection
+from fairlead_xds.observer import Observer, Proxy, SilentObserver, Stuck
+from fairlead_xds.protocol.delta import DeltaStream
+from fairlead_xds.protocol.events import ProtocolError
+from fairlead_xds.protocol.sotw import SotwStream
+from fairlead_xds.protocol.stream import Stream
+from fairlead_xds.store import Store
+
+log = logging.getLogger(__name__)
+
+SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Limits of the server; durations in seconds.
+
+    Attributes:
+        max_receive_bytes: the first delta request of a reconnecting client lists all that it has (XDS_RULES 58).
+        min_ping_interval: clients that ping more often are sent away (XDS_RULES 57).
+        keepalive: how often a silent connection is pinged, so that one that died without a word is noticed.
+        keepalive_timeout: how long a ping may go unanswered.
+        stuck_after: how long an answer may be owed before it is reported and no longer waited for. Above the 15 s after
+            which Envoy gives up on a resource itself.
+        first_message_timeout: how long a client may stay silent after opening a stream.
+    """
+
+    max_receive_bytes: int = 32 * 1024 * 1024
+    min_ping_interval: float = 5.0
+    keepalive: float = 30.0
+    keepalive_timeout: float = 10.0
+    stuck_after: float = 20.0
+    first_message_timeout: float = 30.0
+
+    def channel_arguments(self) -> list[tuple[str, int]]:
+        """As gRPC takes them (grpc_types.h)."""
+        return [
+            ("grpc.max_receive_message_length", self.max_receive_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),
+            ("grpc.keepalive_time_ms", round(self.keepalive * 1000)),
+            ("grpc.keepalive_timeout_ms", round(self.keepalive_timeout * 1000)),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", round(self.min_ping_interval * 1000)),
+        ]
+
+
+class XdsServer:
+    """Serves the snapshots of a store to proxies, over both variants of ADS.
+
+    All methods belong to the event loop that ``start`` was awaited in.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        authenticator: Authenticator,
+        *,
+        observer: Observer | None = None,
+        options: Options | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._authenticator = authenticator
+        self._observer: Observer = observer or SilentObserver()
+        self._options = options or Options()
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._connections: dict[int, Connection] = {}
+        self._opened = asyncio.Event()
+        self._server: grpc.aio.Server | None = None
+        self._watchdog: asyncio.Task[None] | None = None
+
+    async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Listen on *address* (``127.0.0.1:0`` takes a free port) and return the port.
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        self._store.when_open(self._opened.set)
+        server = grpc.aio.server(options=self._options.channel_arguments())
+        server.add_generic_rpc_handlers((self._handlers(),))
+        try:
+            if credentials is None:
+                port = int(server.add_insecure_port(address))
+            else:
+                port = int(server.add_secure_port(address, credentials))
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address}") from error
+        await server.start()
+        self._server = server
+        self._watchdog = asyncio.create_task(self._watch())
+        return port
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Drain: streams end with OK, so that proxies keep what they have and connect elsewhere (XDS_RULES 60)."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watchdog
+            self._watchdog = None
+        server, self._server = self._server, None
+        if server is None:
+            return
+        stopping = asyncio.ensure_future(server.stop(grace))
+        for connection in list(self._connections.values()):
+            connection.end()
+        await stopping
+
+    def proxies(self) -> list[Proxy]:
+        """The proxies that are connected now, in the order of their connecting."""
+        return [connection.proxy for connection in self._connections.values()]
+
+    def stuck(self) -> list[Stuck]:
+        """Streams that have owed an answer for longer than ``Options.stuck_after``."""
+        now = self._clock()
+        return [
+            stuck
+            for connection in self._connections.values()
+            for stuck in connection.overdue(now, self._options.stuck_after)
+        ]
+
+    def _handlers(self) -> grpc.GenericRpcHandler:
+        # Unary Fetch methods are left out: nothing that Fairlead serves polls.
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(self._handler(SotwStream)),
+                "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(self._handler(DeltaStream)),
+            },
+        )
+
+    def _handler(self, variant: type[Stream]) -> Callable[[Any, Any], Awaitable[None]]:
+        async def handle(_requests: Any, context: Any) -> None:
+            try:
+                await self._serve(variant, context)
+            except ProtocolError as error:
+                log.warning("xDS client %s ended: %s: %s", context.peer(), error.status, error.message)
+                await context.abort(grpc.StatusCode[error.status], error.message)
+
+        return handle
+
+    async def _serve(self, variant: type[Stream], context: Any) -> None:
+        first = await self._first_message(context)
+        if first is None:
+            return
+        node = variant.node_of(first)
+        key = await self._authenticator.key_of(node, _peer(context))
+        if isinstance(key, Refusal):
+            raise ProtocolError(key.status, key.reason)
+        await self._opened.wait()
+        proxy = Proxy(key, node, context.peer(), self._wall_clock(), variant(self._store.current(key)))
+        connection = Connection(context, proxy, store=self._store, observer=self._observer, clock=self._clock)
+        self._connections[id(connection)] = connection
+        try:
+            await connection.run(first)
+        finally:
+            del self._connections[id(connection)]
+
+    async def _first_message(self, context: Any) -> bytes | None:
+        try:
+            data = await asyncio.wait_for(context.read(), self._options.first_message_timeout)
+        except TimeoutError:
+            raise ProtocolError("DEADLINE_EXCEEDED", "no request came") from None
+        return None if data is grpc.aio.EOF else data
+
+    async def _watch(self) -> None:
+        """Report answers that are overdue, and go on without them."""
+        while True:
+            await asyncio.sleep(self._options.stuck_after / 4)
+            now = self._clock()
+            for connection in list(self._connections.values()):
+                connection.release(now, self._options.stuck_after)
+
+
+def _peer(context: Any) -> Peer:
+    return Peer(
+        address=context.peer(),
+        metadata={key.lower(): value for key, value in context.invocation_metadata() or ()},
+        auth={key: tuple(values) for key, values in context.auth_context().items()},
+    )
