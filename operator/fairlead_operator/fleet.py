@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from fairlead_xds.observer import Proxy
-from fairlead_xds.snapshot import Snapshot, TypeUrl
-
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.quarantine import Refusal
 from fairlead_operator.status import Rollout
+from fairlead_xds.observer import Proxy
+from fairlead_xds.snapshot import Snapshot, TypeUrl
 
 #: Types that make a policy programmed. Endpoints come and go without end; a cluster is acknowledged once it has some.
 PROGRAMMING = (TypeUrl.CLUSTER, TypeUrl.SECRET, TypeUrl.LISTENER, TypeUrl.ROUTE)

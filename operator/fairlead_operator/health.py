@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 from fairlead_xds.features.endpoints import Endpoints, Health
 from fairlead_xds.model import Endpoint
-
-from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 
 DEFAULT = Endpoints()
 

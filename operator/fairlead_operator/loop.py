@@ -12,14 +12,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from fairlead_xds.features.endpoints import Health
-from fairlead_xds.model import LoadAssignment
-from fairlead_xds.observer import Proxy, Stuck
-from fairlead_xds.protocol.events import Acked, Nacked
-from fairlead_xds.snapshot import Changes, Snapshot, TypeUrl
-from fairlead_xds.store import Store
-from fairlead_xds.translate import Translator, load_assignment
-
 from fairlead_operator import reconcile
 from fairlead_operator.api.meta import DecodeError, Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
@@ -30,6 +22,13 @@ from fairlead_operator.quarantine import Quarantine, Refusal
 from fairlead_operator.reconcile import Reconciled, count
 from fairlead_operator.status import Subject, kind_of, status
 from fairlead_operator.world import Changed, Lane, World
+from fairlead_xds.features.endpoints import Health
+from fairlead_xds.model import LoadAssignment
+from fairlead_xds.observer import Proxy, Stuck
+from fairlead_xds.protocol.events import Acked, Nacked
+from fairlead_xds.snapshot import Changes, Snapshot, TypeUrl
+from fairlead_xds.store import Store
+from fairlead_xds.translate import Translator, load_assignment
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +177,7 @@ class ControlPlane:
     def _published(self, key: str, changes: Changes, what: tuple[tuple[str, ...], float]) -> None:
         if changes:
             proxies = [proxy for proxy in self._proxies() if proxy.key == key]
-            self._progress.published(key, what[0], what[1], changes, self._store.current(key), proxies)
+            self._progress.published(key, *what, changes=changes, snapshot=self._store.current(key), proxies=proxies)
 
     def _take_what(self) -> tuple[tuple[str, ...], float]:
         what, self._what = self._what, {}
@@ -269,9 +268,9 @@ class ControlPlane:
     def _secret_refusal(self, ref: Ref, snapshot: Snapshot) -> Refusal | None:
         for (name, version), refusal in self._secret_refusals.items():
             resource = snapshot.get(TypeUrl.SECRET, name)
-            if resource is not None and resource.version == version:
-                if any(origin.owner == tuple(ref) for origin in resource.origins):
-                    return refusal
+            origins = resource.origins if resource is not None and resource.version == version else ()
+            if any(origin.owner == tuple(ref) for origin in origins):
+                return refusal
         return None
 
     @staticmethod

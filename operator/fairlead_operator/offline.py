@@ -1,11 +1,8 @@
-"""Manifests -> what Envoy would get and what the policies would say: the core without its shells, for people and goldens."""
+"""Manifests -> what Envoy would get and policies would say: the core without its shells, for people and goldens."""
 
 from __future__ import annotations
 
 from typing import Any
-
-from fairlead_xds import readable
-from fairlead_xds.translate import translate as to_snapshot
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
@@ -13,6 +10,8 @@ from fairlead_operator.reconcile import Reconciled, count, reconcile
 from fairlead_operator.sources.manifests import ManifestError, parse
 from fairlead_operator.status import Rollout, Subject, kind_of, status
 from fairlead_operator.world import World
+from fairlead_xds import readable
+from fairlead_xds.translate import translate as to_snapshot
 
 #: Offline nothing happens at any time; statuses are compared by people and by tests.
 NEVER = "1970-01-01T00:00:00Z"

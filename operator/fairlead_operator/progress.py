@@ -48,7 +48,14 @@ class Progress:
         self._open: list[_Open] = []
 
     def published(
-        self, key: str, what: tuple[str, ...], since: float, changes: Changes, snapshot: Snapshot, proxies: list[Proxy]
+        self,
+        key: str,
+        what: tuple[str, ...],
+        since: float,
+        *,
+        changes: Changes,
+        snapshot: Snapshot,
+        proxies: list[Proxy],
     ) -> None:
         """*changes* of *key* are on their way to *proxies*. Removals are not waited for: proxies need not name them."""
         wanted = {

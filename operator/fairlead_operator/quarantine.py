@@ -1,8 +1,8 @@
 """Which policies a proxy refused, and what stands in for them meanwhile (DESIGN §8). Pure.
 
-Resources are shared: one bad policy can make a proxy refuse a route table that holds many. The policies that are new in a
-refused resource are the suspects. A single one is guilty; several are held back and tried one by one. A policy that is
-held is replaced by the last form of it that was accepted, so that all its resources stay consistent, for new proxies too.
+Resources are shared: one bad policy can make a proxy refuse a route table that holds many. The policies that are new in
+a refused resource are the suspects. A single one is guilty; several are held back and tried one by one. A policy that
+is held is replaced by the last form of it that was accepted, so that its resources stay consistent.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fairlead_xds.snapshot import Origin
-
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.world import World
+from fairlead_xds.snapshot import Origin
 
 Form = tuple[Ref, int]
 
@@ -24,11 +23,11 @@ class Refusal:
     """What Envoy said, of which field, and which proxies said it."""
 
     message: str
-    field: str
+    path: str
     proxies: set[str] = field(default_factory=set)
 
     def __str__(self) -> str:
-        return f"{self.message} ({self.field})" if self.field else self.message
+        return f"{self.message} ({self.path})" if self.path else self.message
 
 
 def _form(origin: Origin) -> Form:

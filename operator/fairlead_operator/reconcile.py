@@ -1,6 +1,6 @@
 """The world -> what every gateway should do, and what was found about every policy. Pure and total: it never raises.
 
-Full recomputation, always. ``translate`` remembers bytes by value, and the store sends differences only, so the thorough
+Full recomputation, always. ``translate`` remembers bytes by value and the store sends differences only, so the thorough
 way costs little; it is also the reference for the endpoint lane, which is the one shortcut.
 """
 
@@ -10,6 +10,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from fairlead_operator import health
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
+from fairlead_operator.conditions import Findings, Problem
+from fairlead_operator.resolve import Attached, Binding, ListenerPart, Parts, resolve
+from fairlead_operator.world import World
 from fairlead_xds import names
 from fairlead_xds.features.endpoints import Health
 from fairlead_xds.model import (
@@ -23,13 +29,6 @@ from fairlead_xds.model import (
     VirtualHost,
 )
 from fairlead_xds.snapshot import Origin
-
-from fairlead_operator import health
-from fairlead_operator.api.meta import Ref
-from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
-from fairlead_operator.conditions import Findings, Problem
-from fairlead_operator.resolve import Attached, Binding, ListenerPart, Parts, resolve
-from fairlead_operator.world import World
 
 #: Policies that a proxy refused -> what stands in for each: its last good form, or None for nothing.
 Held = Mapping[Ref, LoadBalancerPolicy | None]
@@ -80,7 +79,7 @@ def reconcile(world: World, held: Held | None = None, *, address: str = "0.0.0.0
     attached = _attach(world, [policy for policy, _ in policies], out)
     for policy, effective in policies:
         if policy.spec.target_refs is None:
-            _place(world, policy, effective, attached, gateways, out)
+            _place(world, policy, effective, attached=attached, gateways=gateways, out=out)
     for ref, entry in world.policies.items():
         if isinstance(entry, InvalidPolicy):
             problems = tuple(Problem("Invalid", path, message) for path, message in entry.errors)
@@ -120,6 +119,7 @@ def _place(
     world: World,
     policy: LoadBalancerPolicy,
     effective: LoadBalancerPolicy | None,
+    *,
     attached: Attached,
     gateways: dict[str, _Gateway],
     out: Reconciled,

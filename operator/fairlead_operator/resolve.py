@@ -7,6 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fairlead_operator import health, hostnames
+from fairlead_operator.api import policy as api
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.api.objects import LoadBalancerPolicy
+from fairlead_operator.conditions import Findings, Problem
+from fairlead_operator.world import World
 from fairlead_xds import names
 from fairlead_xds.features import algorithm, matching
 from fairlead_xds.features.affinity import SessionPersistence
@@ -15,13 +21,6 @@ from fairlead_xds.features.endpoints import Endpoints, Health
 from fairlead_xds.model import Backend, Host, Route, Secret, Target, VirtualHost
 from fairlead_xds.model import Endpoint as XdsEndpoint
 from fairlead_xds.snapshot import Origin
-
-from fairlead_operator import health, hostnames
-from fairlead_operator.api import policy as api
-from fairlead_operator.api.meta import Ref
-from fairlead_operator.api.objects import LoadBalancerPolicy
-from fairlead_operator.conditions import Findings, Problem
-from fairlead_operator.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Parts:
     backends: dict[str, Backend] = field(default_factory=dict)
     bindings: dict[str, Binding] = field(default_factory=dict)
     secrets: dict[str, Secret] = field(default_factory=dict)
-    findings: Findings = Findings()
+    findings: Findings = field(default_factory=Findings)
 
 
 Attached = dict[Ref, LoadBalancerPolicy]
@@ -121,7 +120,7 @@ class _Resolver:
                         Problem(
                             "Invalid",
                             f"{path}.matches[{j}].{where}",
-                            f"{pattern!r} is not a regular expression in RE2 syntax (no look-around, no back-references)",
+                            f"{pattern!r} is no regular expression in RE2 syntax (no look-around, no back-references)",
                         )
                     )
             chosen = [known[name] for name in route.listeners if name in known] or list(listeners)

@@ -10,10 +10,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairlead_xds.auth import NodeClusterAuthenticator
-from fairlead_xds.server import XdsServer
-from fairlead_xds.store import Store
-
 from fairlead_operator import bootstrap
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.envoy import Envoy, EnvoyError
@@ -22,6 +18,10 @@ from fairlead_operator.metrics import Metrics
 from fairlead_operator.progress import Report
 from fairlead_operator.sources.files import Directory
 from fairlead_operator.status_server import StatusServer
+from fairlead_xds.auth import NodeClusterAuthenticator
+from fairlead_xds.observer import Proxy
+from fairlead_xds.server import XdsServer
+from fairlead_xds.store import Store
 
 
 class StartError(Exception):
@@ -55,7 +55,7 @@ class Standalone:
         self.store = Store()
         self.plane = ControlPlane(
             self.store,
-            lambda: self.server.proxies(),
+            self._proxies,
             address=options.listen_address,
             on_report=self._report,
         )
@@ -67,6 +67,9 @@ class Standalone:
         self._welcome = welcome
         self._told: dict[Ref, str] = {}
         self._exit = 0
+
+    def _proxies(self) -> list[Proxy]:
+        return self.server.proxies()
 
     async def run(self) -> int:
         """The exit code. Raises StartError where something that it needs cannot be had."""
@@ -168,7 +171,7 @@ class Standalone:
 
 
 def live_line(report: Report) -> str:
-    """``Service default/a, EndpointSlice default/b -> ClusterLoadAssignment 2, acknowledged by edge-1 after 3.1 ms``."""
+    """``EndpointSlice shop/a -> 1 ClusterLoadAssignment; acknowledged by edge-1 after 3.1 ms``."""
     shown = ", ".join(report.what[:3]) or "start"
     if len(report.what) > 3:
         shown += f" and {len(report.what) - 3} more"

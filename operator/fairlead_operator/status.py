@@ -1,4 +1,4 @@
-"""What ``kubectl get lbp`` shows: findings and what the proxies answered -> ``status``. Pure; time enters as an argument."""
+"""What ``kubectl get lbp`` shows: findings and the proxies' answers -> ``status``. Pure; time enters as an argument."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fairlead_xds.features import algorithm
-from fairlead_xds.features.endpoints import Health
-
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.conditions import Findings, Problem
+from fairlead_xds.features import algorithm
+from fairlead_xds.features.endpoints import Health
 
 #: Messages end here. The API server would take eight times that (metav1.Condition), people would not.
 LONGEST = 4096

@@ -1,7 +1,7 @@
 """Everything that the sources said, and what a change of one object touches.
 
-The sources call ``apply`` and ``delete``; ``reconcile`` reads. No input, no output, no clock. An object that cannot be read
-raises DecodeError and leaves the world as it was: what worked before keeps working.
+The sources call ``apply`` and ``delete``; ``reconcile`` reads. No input, no output, no clock. An object that cannot be
+read raises DecodeError and leaves the world as it was: what worked before keeps working.
 """
 
 from __future__ import annotations

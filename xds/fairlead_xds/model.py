@@ -1,6 +1,6 @@
 """What one group of proxies should do, in Envoy's terms but without Envoy's messages.
 
-``reconcile`` makes it, ``translate`` turns it into bytes. Composition only: frozen, hashable, compared by value. Origins
+``reconcile`` makes it, ``translate`` makes bytes of it. Composition only: frozen, hashable, compared by value. Origins
 take no part in comparison: a new generation that changes nothing changes no bytes.
 """
 
@@ -15,6 +15,8 @@ from fairlead_xds.features.endpoints import Health
 from fairlead_xds.features.matching import RouteMatchRule
 from fairlead_xds.features.timeouts import Timeouts
 from fairlead_xds.snapshot import Origin
+
+NO_TIMEOUTS = Timeouts()
 
 
 class Endpoint(NamedTuple):
@@ -71,7 +73,7 @@ class Route:
     name: str
     match: RouteMatchRule
     targets: tuple[Target, ...]
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = NO_TIMEOUTS
     hashing: tuple[LoadBalancer, ...] = ()
 
 

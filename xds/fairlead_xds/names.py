@@ -9,7 +9,7 @@ SEPARATOR = "/"
 
 
 def cluster(namespace: str, backend: str, port: int | None, settings: str = "") -> str:
-    """``shop/users:80``, with ``~1a2b3c`` behind it where settings other than the defaults make it a cluster of its own."""
+    """``shop/users:80``, with ``~1a2b3c`` behind it where other settings than the defaults set it apart."""
     suffix = f":{port}" if port is not None else ""
     return f"{namespace}/{backend}{suffix}" + (f"~{settings}" if settings else "")
 

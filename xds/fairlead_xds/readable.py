@@ -57,7 +57,7 @@ def _readable(type_url: TypeUrl, body: bytes) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """protobuf shows an Any as an OrderedDict, which YAML does not know."""
+    """Protobuf shows an Any as an OrderedDict, which YAML does not know."""
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     return [_plain(entry) for entry in value] if isinstance(value, list) else value

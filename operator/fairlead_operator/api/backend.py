@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, ClassVar
 
-from fairlead_xds.features.value import PortNumber, Rule, Value
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from fairlead_operator.api.policy import Hostname
+from fairlead_xds.features.value import PortNumber, Rule, Value
 
 
 def _ip(text: str) -> str:

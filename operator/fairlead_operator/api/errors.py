@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fairlead_xds.features.value import DURATION_PATTERN
-from pydantic import ValidationError
 
-#: What pydantic wanted, by the error's type without its ``_type`` or ``_from_float`` ending.
-WANTED = {
-    "int": "a whole number",
-    "bool": "true or false",
-    "string": "a string",
-    "tuple": "a list",
-    "model": "an object with fields",
-    "dict": "an object with fields",
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+#: What to say of pydantic's errors, by their type, with the parts of their context.
+WORDS = {
+    "extra_forbidden": "unknown field: remove it or mend its spelling",
+    "missing": "is required",
+    "literal_error": "must be {expected}, not {given}",
+    "string_pattern_mismatch": "{given} must match {pattern}",
+    "greater_than_equal": "must be {ge} or more, not {given}",
+    "less_than_equal": "must be {le} or less, not {given}",
+    "string_too_short": "must have {min_length} or more characters",
+    "string_too_long": "must have {max_length} or fewer characters",
+    "too_short": "must have {min_length} or more items",
+    "too_long": "must have {max_length} or fewer items, not {actual_length}",
+    "int_type": "must be a whole number, not {given}",
+    "int_from_float": "must be a whole number, not {given}",
+    "bool_type": "must be true or false, not {given}",
+    "string_type": "must be a string, not {given}",
+    "tuple_type": "must be a list, not {given}",
+    "model_type": "must be an object with fields, not {given}",
 }
+DURATION_WORDS = "must be a duration such as 10s, 1m30s or 500ms, not {given}"
 
 
 def errors(error: ValidationError) -> tuple[tuple[str, str], ...]:
@@ -42,37 +55,9 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _message(error: Any) -> str:
-    kind, context, given = error["type"], error.get("ctx") or {}, _shown(error["input"])
-    match kind:
-        case "extra_forbidden":
-            return "unknown field: remove it or mend its spelling"
-        case "missing":
-            return "is required"
-        case "literal_error":
-            return f"must be {context['expected']}, not {given}"
-        case "string_pattern_mismatch" if context["pattern"] == DURATION_PATTERN:
-            return f"must be a duration such as 10s, 1m30s or 500ms, not {given}"
-        case "string_pattern_mismatch":
-            return f"{given} must match {context['pattern']}"
-        case "greater_than_equal":
-            return f"must be {context['ge']} or more, not {given}"
-        case "less_than_equal":
-            return f"must be {context['le']} or less, not {given}"
-        case "string_too_short":
-            return "must not be empty"
-        case "string_too_long":
-            return f"must have at most {context['max_length']} characters"
-        case "too_short":
-            return f"must have at least {_items(context['min_length'])}"
-        case "too_long":
-            return f"must have at most {_items(context['max_length'])}, not {context['actual_length']}"
-        case _:
-            wanted = WANTED.get(kind.removesuffix("_from_float").removesuffix("_type"))
-            return f"must be {wanted}, not {given}" if wanted else str(error["msg"])
-
-
-def _items(count: int) -> str:
-    return "1 item" if count == 1 else f"{count} items"
+    context = error.get("ctx") or {}
+    words = DURATION_WORDS if context.get("pattern") == DURATION_PATTERN else WORDS.get(error["type"])
+    return words.format(**context, given=_shown(error["input"])) if words else str(error["msg"])
 
 
 def _shown(value: Any) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
+
 from fairlead_xds.features.affinity import SessionPersistence
 from fairlead_xds.features.algorithm import LoadBalancer
 from fairlead_xds.features.endpoints import Endpoints
 from fairlead_xds.features.matching import RouteMatchRule
 from fairlead_xds.features.timeouts import Timeouts
 from fairlead_xds.features.value import DISTINCT, NAMED, Name, PortNumber, Rule, Value
-from pydantic import Field
 
 #: A DNS name, or a wildcard in place of its first label (Gateway API's Hostname).
 Hostname = Annotated[
@@ -145,7 +146,7 @@ class LoadBalancerPolicySpec(Value):
     )
     load_balancer: LoadBalancer | None = Field(
         None,
-        description="How an endpoint is chosen. An attached policy's wins for its Services. Absent in both: LeastRequest.",
+        description="How an endpoint is chosen. An attached policy's wins for its Services. Default: LeastRequest.",
     )
     session_persistence: SessionPersistence | None = Field(
         None, description="Keeps a client on its endpoint. An attached policy's wins for its Services."
@@ -157,7 +158,7 @@ class LoadBalancerPolicySpec(Value):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "has(self.proxies) != has(self.targetRefs)",
-            "set either proxies, listeners and routes (a whole site), or targetRefs (how Services are balanced), not both",
+            "set either proxies, listeners and routes (a whole site), or targetRefs (how Services are balanced)",
             lambda v: (v.proxies is None) != (v.target_refs is None),
         ),
         Rule(

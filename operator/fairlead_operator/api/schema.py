@@ -14,7 +14,6 @@ import sys
 from typing import Any, NamedTuple
 
 import yaml
-from fairlead_xds.features.value import Rule, Value
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -23,6 +22,7 @@ from fairlead_operator.api.meta import GROUP, VERSION
 from fairlead_operator.api.policy import LoadBalancerPolicySpec
 from fairlead_operator.api.reference import TypeSchemas, reference
 from fairlead_operator.api.status_types import LoadBalancerPolicyStatus
+from fairlead_xds.features.value import Rule, Value
 
 COMMAND = "python -m fairlead_operator.api.schema ."
 #: Keywords that a structural schema may hold and that our models use. Another one is a mistake, not to be dropped.

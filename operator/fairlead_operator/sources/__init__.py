@@ -1,1 +1,1 @@
-"""Where objects come from: a directory of manifests, or the Kubernetes API. Each feeds ``ControlPlane.apply`` and ``delete``."""
+"""Where objects come from: manifests or the Kubernetes API. Each feeds ``ControlPlane.apply`` and ``delete``."""

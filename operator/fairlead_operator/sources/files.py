@@ -55,7 +55,7 @@ class Directory:
             self._read(path)
         for path in set(self._texts) - found:
             for memory in (self._texts, self._good, self._errors):
-                memory.pop(path, None)  # type: ignore[attr-defined]
+                memory.pop(path, None)
         self._hand_on()
 
     async def watch(self, stop: asyncio.Event) -> None:

@@ -36,7 +36,7 @@ def _documents(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """``(first line, object)`` of each document that is not empty."""
     try:
         nodes = list(yaml.compose_all(text, Loader=_LOADER))
-        documents = list(yaml.load_all(text, Loader=_LOADER))  # noqa: S506 - a safe loader, in C where there is one
+        documents = list(yaml.load_all(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""

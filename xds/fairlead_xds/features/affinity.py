@@ -1,4 +1,4 @@
-"""Strong affinity: ``sessionPersistence`` -> the ``stateful_session`` filter and ``common_lb_config.override_host_status``."""
+"""Strong affinity: ``sessionPersistence`` -> the ``stateful_session`` filter and ``override_host_status``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SessionPersistence(Value):
     name: Token = Field("SERVERID", description="Name of the cookie.")
     ttl: PositiveDuration | None = Field(
         None,
-        description="Lifetime of a session from its first response on, not extended by use. Absent: until the browser ends.",
+        description="Lifetime of a session from its first response on; use does not extend it. Default: none.",
     )
     path: Annotated[str, Field(pattern=r"^/[^;\s]*$", max_length=1024)] = Field(
         "/", description="Path attribute: requests outside of it have no session."

@@ -1,4 +1,4 @@
-"""How an endpoint of a backend is chosen: ``loadBalancer`` -> ``Cluster.load_balancing_policy``, ``RouteAction.hash_policy``."""
+"""How an endpoint is chosen: ``loadBalancer`` -> ``Cluster.load_balancing_policy``, ``RouteAction.hash_policy``."""
 
 from __future__ import annotations
 

@@ -22,11 +22,11 @@ class Endpoints(Value):
     )
     terminating: Literal["Drain", "Exclude"] = Field(
         "Drain",
-        description="An endpoint that terminates and still serves keeps its sessions and gets nothing new, or leaves at once.",
+        description="An endpoint that terminates keeps its sessions and gets nothing new, or leaves at once.",
     )
     all_terminating: Literal["Serve", "Fail"] = Field(
         "Serve",
-        description="When every endpoint left terminates, those that still serve get new requests too, or requests fail with 503.",
+        description="When all endpoints left terminate, those that still serve get new requests, or requests get 503.",
     )
 
 

@@ -32,7 +32,10 @@ class PathMatch(Value):
 
     type: Literal["Exact", "PathPrefix", "RegularExpression"] = Field(
         "PathPrefix",
-        description="PathPrefix matches whole segments: `/a` takes `/a` and `/a/b`, not `/ab`. A regular expression must match the whole path.",
+        description=(
+            "PathPrefix matches whole segments: `/a` takes `/a` and `/a/b`, not `/ab`."
+            " A regular expression must match the whole path."
+        ),
     )
     value: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
         "/", description="What the path is held against."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import ClassVar
 
 from pydantic import Field
@@ -21,7 +21,7 @@ class Timeouts(Value):
 
     request: Duration | None = Field(
         None,
-        description="From the end of the client's request to the end of the answer, retries included. Absent: 15s. `0s`: none.",
+        description="From the end of the request to the end of the answer, with retries. Default: 15s. `0s`: none.",
     )
     backend_request: Duration | None = Field(
         None, description="The same for one try at one endpoint. Absent or `0s`: only the request's timeout holds."
@@ -40,12 +40,12 @@ class Timeouts(Value):
     )
 
 
-def timeout(value: Timeouts) -> datetime.timedelta:
+def timeout(value: Timeouts) -> dt.timedelta:
     """``RouteAction.timeout``; Envoy's 15 s is written out so that it is seen."""
     return timedelta(value.request or "15s")
 
 
-def per_try_timeout(value: Timeouts) -> datetime.timedelta | None:
+def per_try_timeout(value: Timeouts) -> dt.timedelta | None:
     """``RetryPolicy.per_try_timeout``."""
     if value.backend_request is None or milliseconds(value.backend_request) == 0:
         return None

@@ -1,4 +1,4 @@
-"""Termination of TLS: ``tls`` -> ``FilterChain.transport_socket`` with a certificate by SDS, and the ``Secret`` itself."""
+"""Termination of TLS: ``tls`` -> ``FilterChain.transport_socket`` with certificates by SDS, and the ``Secret``."""
 
 from __future__ import annotations
 

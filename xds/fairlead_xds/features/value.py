@@ -6,7 +6,7 @@ cross-field rule once for both judges: as CEL for the API server and as Python f
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -120,9 +120,9 @@ def milliseconds(duration: str) -> int:
     return sum(int(n) * _UNIT_MS[unit] for n, unit in re.findall(r"([0-9]+)(ms|h|m|s)", duration))
 
 
-def timedelta(duration: str) -> datetime.timedelta:
+def timedelta(duration: str) -> dt.timedelta:
     """``"1m30s"`` as Envoy's binding wants a ``google.protobuf.Duration``."""
-    return datetime.timedelta(milliseconds=milliseconds(duration))
+    return dt.timedelta(milliseconds=milliseconds(duration))
 
 
 def _positive(duration: str) -> str:

@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from typing import Final
 
 _OPENING: Final = "Error adding/updating "
+_BEFORE: Final = ("(s) ", ", ", "\n")
 
 
 def named_in(message: str, names: Iterable[str]) -> frozenset[str]:
     """Those of *names* that *message* holds at fault; empty if it names none."""
     if not message.startswith(_OPENING):
         return frozenset()
-    return frozenset(name for name in names if f" {name}: " in message or f"\n{name}: " in message)
+    return frozenset(name for name in names if any(f"{before}{name}: " in message for before in _BEFORE))

@@ -32,11 +32,13 @@ class Flight:
         nonce: of the response.
         sent: what it says about each name (``None``: there is no such resource).
         prior: what the client had under each name before, and has again if it refuses.
+        whole: nothing was taken out of ``sent`` since; otherwise what is left may be refused for what is not.
     """
 
     nonce: str
     sent: dict[str, Resource | None]
     prior: dict[str, Held]
+    whole: bool = True
 
     @property
     def versions(self) -> dict[str, str | None]:
@@ -236,7 +238,8 @@ class Ledger:
         """
         # A removal is only suspect in a response that holds nothing else.
         suspects = [name for name, resource in flight.sent.items() if resource is not None] or list(flight.sent)
-        guilty = [name for name in suspects if name in blamed] or (suspects if len(suspects) == 1 else [])
+        alone = len(suspects) == 1 and flight.whole
+        guilty = suspects if alone else [name for name in suspects if name in blamed]
         for name in guilty:
             self.refused[name] = version_of(flight.sent[name])
         for name in guilty if guilty and rest_applied else flight.sent:
@@ -244,7 +247,7 @@ class Ledger:
         if guilty:
             return guilty, True
         half = len(suspects) // 2
-        self.suspects[:0] = [suspects[:half], suspects[half:]]
+        self.suspects[:0] = [group for group in (suspects[:half], suspects[half:]) if group]
         return suspects, False
 
     # --- bookkeeping
@@ -288,9 +291,9 @@ class Ledger:
         for filed in (self.puts, self.removes, self.parked, self.refused, self.owed):
             filed.pop(name, None)
         for flight in (self.flight, self.late):
-            if flight is not None:
-                flight.sent.pop(name, None)
-                flight.prior.pop(name, None)
+            if flight is not None and name in flight.sent:
+                del flight.sent[name], flight.prior[name]
+                flight.whole = False
 
     def _roll_back(self, name: str, flight: Flight, *, again: bool) -> None:
         prior = flight.prior[name]

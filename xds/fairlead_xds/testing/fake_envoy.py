@@ -102,7 +102,6 @@ class FakeEnvoy:
             TimeoutError: it did not hold within *timeout* seconds.
             Exception: what the client raised over a response.
         """
-
         async with asyncio.timeout(timeout):
             while not condition():
                 await self._moved.wait()

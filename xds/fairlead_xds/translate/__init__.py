@@ -1,7 +1,7 @@
 """``ProxyConfig`` -> ``Snapshot``: one assembly expression for each Envoy resource.
 
-A :class:`Translator` remembers the bytes of every value that it met in its last run, so that one changed policy costs one
-policy. The memory holds only what the last run used, and forgetting it changes nothing but time.
+A :class:`Translator` remembers the bytes of every value that it met in its last run, so that one changed policy costs
+one policy. The memory holds only what the last run used, and forgetting it changes nothing but time.
 """
 
 from __future__ import annotations

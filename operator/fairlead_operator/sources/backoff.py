@@ -1,0 +1,27 @@
+"""How long to wait after a failure: growing, and never the same for two replicas."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Delays in seconds from *first*, doubling up to *longest*, each shortened by up to half at random."""
+
+    first: float = 0.1
+    longest: float = 30.0
+    chance: Callable[[], float] = random.random
+    _failures: int = 0
+
+    def next(self) -> float:
+        """The delay before the next attempt."""
+        delay = min(self.longest, self.first * 2.0 ** min(self._failures, 30))
+        self._failures += 1
+        return delay * (1 - self.chance() / 2)
+
+    def reset(self) -> None:
+        """It works again."""
+        self._failures = 0

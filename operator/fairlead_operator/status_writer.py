@@ -1,0 +1,145 @@
+"""Writes the status of policies to the cluster: only what differs, one write in flight for each, the latest wins."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.sources.backoff import Backoff
+from fairlead_operator.sources.client import ApiError
+from fairlead_operator.sources.policies import PATH, PLURAL, seen
+
+log = logging.getLogger(__name__)
+
+#: Writes at the same time, over all policies.
+MOST: Final = 16
+
+Status = dict[str, Any]
+
+
+class Patcher(Protocol):
+    """Who writes: the Kubernetes client."""
+
+    def merge_patch(self, path: str, patch: dict[str, Any]) -> Coroutine[Any, Any, dict[str, Any]]: ...
+
+
+def difference(old: Any, new: Any) -> dict[str, Any]:
+    """The merge patch (RFC 7386) that turns the object *old* into *new*."""
+    patch: dict[str, Any] = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            if inner := difference(before, value):
+                patch[key] = inner
+        elif key not in old or before != value:
+            patch[key] = value
+    return patch
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One policy: what it has, what it should have, and what became of the last write."""
+
+    uid: str = ""
+    version: int = 0
+    actual: Status = field(default_factory=dict)
+    wanted: Status | None = None
+    #: What was wanted at the last write, and what the API server made of it: it may drop what its schema does not know.
+    written: tuple[Status, Status] | None = None
+    task: asyncio.Task[None] | None = None
+
+    def due(self) -> bool:
+        """Whether there is something to write."""
+        if self.wanted is None or not self.uid or self.wanted == self.actual:
+            return False
+        return self.written != (self.wanted, self.actual)
+
+
+class StatusWriter:
+    """All methods belong to the thread of the event loop.
+
+    Attributes:
+        writes: how many the API server took.
+        failures: how many it did not.
+    """
+
+    def __init__(self, client: Patcher, *, backoff: tuple[float, float] = (0.2, 30.0)) -> None:
+        self.writes = self.failures = 0
+        self._client, self._backoff = client, backoff
+        self._entries: dict[Ref, _Entry] = {}
+        self._slots = asyncio.Semaphore(MOST)
+        self._closed = False
+
+    def seen(self, ref: Ref, raw: dict[str, Any]) -> None:
+        """The policy as the API server shows it. Somebody else's status is written over."""
+        now = seen(raw)
+        entry = self._entries.setdefault(ref, _Entry())
+        if entry.uid != now.uid:
+            entry.uid, entry.version, entry.written = now.uid, 0, None
+        if now.version >= entry.version:
+            entry.version, entry.actual = now.version, raw.get("status") or {}
+        self._go(ref, entry)
+
+    def write(self, ref: Ref, status: Status) -> None:
+        """This is what the policy should show."""
+        entry = self._entries.get(ref)
+        if entry is not None:  # else it is gone
+            entry.wanted = status
+            self._go(ref, entry)
+
+    def forget(self, ref: Ref) -> None:
+        """The policy is gone."""
+        entry = self._entries.pop(ref, None)
+        if entry is not None and entry.task is not None:
+            entry.task.cancel()
+
+    async def stop(self) -> None:
+        """Give up what is in flight."""
+        self._closed = True
+        tasks = [entry.task for entry in self._entries.values() if entry.task is not None]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def _go(self, ref: Ref, entry: _Entry) -> None:
+        if entry.task is None and not self._closed and entry.due():
+            entry.task = asyncio.create_task(self._run(ref, entry), name=f"status of {ref}")
+
+    async def _run(self, ref: Ref, entry: _Entry) -> None:
+        backoff, told = Backoff(*self._backoff), ""
+        try:
+            while entry.due():
+                try:
+                    async with self._slots:
+                        await self._write(ref, entry)
+                    backoff.reset()
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and tried again
+                    self.failures += 1
+                    if isinstance(error, ApiError) and error.status in {404, 409}:
+                        return  # gone, or another object now: what is seen next says which
+                    if told != str(error):
+                        told = str(error)
+                        log.warning("status of %s: %s: trying again", ref, told or repr(error))
+                    await asyncio.sleep(backoff.next())
+        finally:
+            entry.task = None
+
+    async def _write(self, ref: Ref, entry: _Entry) -> None:
+        wanted = entry.wanted
+        assert wanted is not None
+        # The identity is a precondition: an object of the same name that came after is not ours to write to.
+        patch = {"metadata": {"uid": entry.uid}, "status": difference(entry.actual, wanted)}
+        path = f"{PATH}/namespaces/{ref.namespace}/{PLURAL}/{ref.name}/status"
+        raw = await self._client.merge_patch(path, patch)
+        self.writes += 1
+        now, actual = seen(raw), raw.get("status") or {}
+        entry.written = (wanted, actual)
+        if now.uid == entry.uid and now.version >= entry.version:
+            entry.version, entry.actual = now.version, actual

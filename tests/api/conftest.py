@@ -1,0 +1,24 @@
+"""One API server for all tests of this folder, and a namespace for each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.kube import Cluster
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def kube() -> Iterator[Cluster]:
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def namespace(kube: Cluster) -> Iterator[str]:
+    with kube.namespace(f"test-{next(_numbers)}") as name:
+        yield name
