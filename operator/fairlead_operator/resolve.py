@@ -18,6 +18,7 @@ from fairlead_xds.features import algorithm, matching
 from fairlead_xds.features.affinity import SessionPersistence
 from fairlead_xds.features.algorithm import LoadBalancer
 from fairlead_xds.features.endpoints import Endpoints, Health
+from fairlead_xds.features.options import RouteOptions
 from fairlead_xds.model import Backend, Host, Route, Secret, Target, VirtualHost
 from fairlead_xds.model import Endpoint as XdsEndpoint
 from fairlead_xds.snapshot import Origin
@@ -135,8 +136,9 @@ class _Resolver:
         path = f"spec.routes[{index}]"
         targets, hashing = self._targets(path, route.backend_refs)
         ref = self.policy.ref
+        options = RouteOptions.of(route)
         name = names.route(ref.namespace, ref.name, route.name)
-        return [Route(name, match, targets, route.timeouts, hashing) for match in route.matches]
+        return [Route(name, match, targets, options, hashing) for match in route.matches]
 
     def _targets(
         self, path: str, refs: tuple[api.BackendRef, ...]

@@ -21,6 +21,9 @@ _PILE: Final = 16
 """Responses that may wait to be written before no more requests are read. An honest client causes at most one a type;
 one that answers what it has not read would otherwise make the server remember any number."""
 
+_RESUME: Final = 5.0
+"""Seconds in which a reconnecting client has asked for all types that it wants."""
+
 
 class Connection:
     """Runs one stream until either side ends it. Made by the server when the client is known."""
@@ -50,11 +53,13 @@ class Connection:
         """
         unsubscribe = self._store.subscribe(self.proxy.key, self._wake.set)
         self._observer.connected(self.proxy)
+        resumed = asyncio.get_running_loop().call_later(_RESUME, lambda: self._handle(self._stream.resumed()))
         self._tasks = [asyncio.ensure_future(self._read(first)), asyncio.ensure_future(self._write())]
         try:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             unsubscribe()
+            resumed.cancel()
             self.end()
             results = await asyncio.gather(*self._tasks, return_exceptions=True)
             self._observer.disconnected(self.proxy)

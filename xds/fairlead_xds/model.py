@@ -13,10 +13,9 @@ from fairlead_xds.features.affinity import SessionPersistence
 from fairlead_xds.features.algorithm import LoadBalancer
 from fairlead_xds.features.endpoints import Health
 from fairlead_xds.features.matching import RouteMatchRule
-from fairlead_xds.features.timeouts import Timeouts
+from fairlead_xds.features.options import DEFAULT as DEFAULT_OPTIONS
+from fairlead_xds.features.options import RouteOptions
 from fairlead_xds.snapshot import Origin
-
-NO_TIMEOUTS = Timeouts()
 
 
 class Endpoint(NamedTuple):
@@ -73,7 +72,7 @@ class Route:
     name: str
     match: RouteMatchRule
     targets: tuple[Target, ...]
-    timeouts: Timeouts = NO_TIMEOUTS
+    options: RouteOptions = DEFAULT_OPTIONS
     hashing: tuple[LoadBalancer, ...] = ()
 
 

@@ -10,7 +10,7 @@ from fairlead_xds.features.affinity import SessionPersistence
 from fairlead_xds.features.algorithm import LoadBalancer
 from fairlead_xds.features.endpoints import Endpoints
 from fairlead_xds.features.matching import RouteMatchRule
-from fairlead_xds.features.timeouts import Timeouts
+from fairlead_xds.features.options import RouteOptions
 from fairlead_xds.features.value import DISTINCT, NAMED, Name, PortNumber, Rule, Value
 
 #: A DNS name, or a wildcard in place of its first label (Gateway API's Hostname).
@@ -105,7 +105,7 @@ class BackendRef(Value):
     )
 
 
-class Route(Value):
+class Route(RouteOptions):
     """Requests that match one of ``matches`` go to ``backendRefs``."""
 
     name: Name = Field(description="Unique in the policy.")
@@ -121,7 +121,6 @@ class Route(Value):
     backend_refs: Annotated[tuple[BackendRef, ...], Field(min_length=1, max_length=16)] = Field(
         description="Where the requests go, by weight."
     )
-    timeouts: Timeouts = Field(Timeouts(), description="How long a request may take.")
 
 
 class TargetRef(Value):

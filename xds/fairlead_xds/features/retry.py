@@ -1,26 +1,61 @@
-"""What is tried again -> ``RouteAction.retry_policy``."""
+"""What is tried again: ``retry`` -> ``RouteAction.retry_policy``."""
 
 from __future__ import annotations
 
+import datetime
+from typing import Annotated, Literal
+
 from envoy_data_plane.envoy.config.route.v3 import RetryPolicy, RetryPolicyRetryHostPredicate
 from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import PreviousHostsPredicate
+from pydantic import Field
 
 from fairlead_xds.encode import any_of
+from fairlead_xds.features.value import Value
 
-ATTEMPTS = 2
+#: How often another host is looked for before a host that was tried already is taken after all.
+HOST_SELECTION_ATTEMPTS = 5
+
+#: Our words for Envoy's (config_http_filters_router_x-envoy-retry-on).
+RETRY_ON = {
+    "ConnectFailure": "connect-failure",
+    "RefusedStream": "refused-stream",
+    "ResetBeforeRequest": "reset-before-request",
+    "Reset": "reset",
+    "GatewayError": "gateway-error",
+    "ServerError": "5xx",
+}
 
 
-def retry_policy(*, hashing: bool) -> RetryPolicy:
-    """Two retries where the request cannot have been processed: safe for every method.
+class Retry(Value):
+    """When a request is tried again, on another endpoint where there is one."""
 
-    A retry takes another host, unless the algorithm hashes: there it would only pick the same one again.
-    """
+    attempts: Annotated[int, Field(ge=0, le=10)] = Field(2, description="Most retries of one request. 0: none.")
+    on: Annotated[
+        tuple[
+            Literal["ConnectFailure", "RefusedStream", "ResetBeforeRequest", "Reset", "GatewayError", "ServerError"],
+            ...,
+        ],
+        Field(min_length=1, max_length=6, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = Field(
+        ("ConnectFailure", "RefusedStream"),
+        description=(
+            "What is tried again. The first three are safe for every method: the backend has not seen the request."
+            " Reset, GatewayError (502, 503, 504) and ServerError (all 5xx) may do a thing twice."
+        ),
+    )
+
+
+def retry_policy(value: Retry, *, hashing: bool, per_try_timeout: datetime.timedelta | None) -> RetryPolicy | None:
+    """``RouteAction.retry_policy``. A retry takes another host, unless the algorithm hashes: it would pick the same."""
+    if value.attempts == 0:
+        return None
     previous_hosts = RetryPolicyRetryHostPredicate(
         name="envoy.retry_host_predicates.previous_hosts", typed_config=any_of(PreviousHostsPredicate())
     )
     return RetryPolicy(
-        retry_on="connect-failure,refused-stream",
-        num_retries=ATTEMPTS,
+        retry_on=",".join(RETRY_ON[condition] for condition in value.on),
+        num_retries=value.attempts,
+        per_try_timeout=per_try_timeout,
         retry_host_predicate=[] if hashing else [previous_hosts],
-        host_selection_retry_max_attempts=0 if hashing else 5,
+        host_selection_retry_max_attempts=0 if hashing else HOST_SELECTION_ATTEMPTS,
     )

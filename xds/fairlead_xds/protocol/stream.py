@@ -72,6 +72,7 @@ class Stream(ABC):
         self._nonces = 0
         self._node: Node | None = None
         self._identity: tuple[str, str, bytes] | None = None
+        self._resuming = False
 
     @property
     def snapshot(self) -> Snapshot:
@@ -115,6 +116,10 @@ class Stream(ABC):
                 everything=not self.removes_one_by_one and type_url in WILDCARD_TYPES,
             )
         events = self._accept(ledger, request, first=first)
+        if first and type_url is TypeUrl.CLUSTER and ledger.removes:
+            self._resuming = True
+        if self._resuming and TypeUrl.LISTENER in self._ledgers and TypeUrl.ROUTE in self._ledgers:
+            self._resuming = False
         if len(ledger.names) > MAX_NAMES:
             raise ProtocolError("RESOURCE_EXHAUSTED", f"more than {MAX_NAMES} names of {type_url.short}")
         events.extend(self._pump())
@@ -143,6 +148,16 @@ class Stream(ABC):
         """
         if type_url in self._ledgers:
             self._ledgers[type_url].give_up()
+        return self._pump()
+
+    def resumed(self) -> list[Event]:
+        """The client has had time to ask for all types that it wants.
+
+        For the shell, which has the clock: a reconnecting client asks for clusters first. Those that are gone are not
+        removed before the listeners and routes that it has were brought up to date, and only they tell when it uses
+        no routes at all.
+        """
+        self._resuming = False
         return self._pump()
 
     def has(self, type_url: TypeUrl, name: str) -> bool:
@@ -234,7 +249,7 @@ class Stream(ABC):
             ledger = self._ledgers.get(type_url)
             if ledger is None or ledger.flight is not None or not ledger.removes:
                 continue
-            if not ordering.may_remove(self._ledgers):
+            if self._resuming or not ordering.may_remove(self._ledgers):
                 break
             out.append(self._respond(ledger, list(ledger.removes)))
         return out

@@ -56,14 +56,16 @@ def _route(route: Route) -> EnvoyRoute:
 
 def _action(route: Route) -> RouteAction:
     hash_policy = [part for value in route.hashing for part in algorithm.hash_policy(value)]
-    retry_policy = retry.retry_policy(hashing=bool(hash_policy))
-    retry_policy.per_try_timeout = timeouts.per_try_timeout(route.timeouts)
-    single = len(route.targets) == 1
+    options, single = route.options, len(route.targets) == 1
     return RouteAction(
         cluster=route.targets[0].backend if single else None,
         weighted_clusters=None if single else _weighted(route),
-        timeout=timeouts.timeout(route.timeouts),
-        retry_policy=retry_policy,
+        timeout=timeouts.timeout(options.timeouts),
+        retry_policy=retry.retry_policy(
+            options.retry,
+            hashing=bool(hash_policy),
+            per_try_timeout=timeouts.per_try_timeout(options.timeouts),
+        ),
         hash_policy=hash_policy,
     )
 
