@@ -30,7 +30,7 @@ class Retry(Value):
     """When a request is tried again, on another endpoint where there is one."""
 
     attempts: Annotated[int, Field(ge=0, le=10)] = Field(2, description="Most retries of one request. 0: none.")
-    on: Annotated[
+    retry_on: Annotated[
         tuple[
             Literal["ConnectFailure", "RefusedStream", "ResetBeforeRequest", "Reset", "GatewayError", "ServerError"],
             ...,
@@ -53,7 +53,7 @@ def retry_policy(value: Retry, *, hashing: bool, per_try_timeout: datetime.timed
         name="envoy.retry_host_predicates.previous_hosts", typed_config=any_of(PreviousHostsPredicate())
     )
     return RetryPolicy(
-        retry_on=",".join(RETRY_ON[condition] for condition in value.on),
+        retry_on=",".join(RETRY_ON[condition] for condition in value.retry_on),
         num_retries=value.attempts,
         per_try_timeout=per_try_timeout,
         retry_host_predicate=[] if hashing else [previous_hosts],

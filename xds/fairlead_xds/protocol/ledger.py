@@ -125,8 +125,8 @@ class Ledger:
             held = known.get(name)
             self._forget(name)
             self._settle(name, held)
-            if held is None:
-                self._owe_absence(name)
+            if held is None and self.delta:
+                self.owed[name] = None
 
     def unsubscribe(self, names: Iterable[str]) -> None:
         """Drop explicit *names*; those that were never there are ignored (XDS_RULES 35)."""
@@ -134,9 +134,9 @@ class Ledger:
         self.names = shared(self.names - gone)
         for name in gone:
             self._forget(name)
-            if self.wild:  # XDS_RULES 36: the client drops it and has to hear whether the wildcard still covers it.
+            if self.wild and self.delta:  # XDS_RULES 36: the client drops it and has to hear whether the wildcard still covers it.
                 self._settle(name, None)
-                self._owe_absence(name)
+                self.owed[name] = None
 
     def subscribe_all(self, known: Mapping[str, str]) -> None:
         """Turn the wildcard on; *known* is what the client has already, by name."""
@@ -282,10 +282,6 @@ class Ledger:
         for name in self.puts:
             if name not in self.owed:
                 yield name
-
-    def _owe_absence(self, name: str) -> None:
-        if self.delta and name not in self.resources:
-            self.owed[name] = None
 
     def _forget(self, name: str) -> None:
         for filed in (self.puts, self.removes, self.parked, self.refused, self.owed):
