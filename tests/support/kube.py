@@ -11,6 +11,7 @@ import contextlib
 import functools
 import http.client
 import json
+import os
 import pathlib
 import shutil
 import ssl
@@ -34,6 +35,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 #: Of a server that lives on loopback for one test session.
 TOKEN = "tests-admin"
 ISSUER = "https://fairlead.test"
+#: Start of the name of a cluster's folder; the process id of who made it follows.
+FOLDER = "fairlead-kube-"
 
 
 class ClusterError(Exception):
@@ -76,7 +79,8 @@ class Cluster:
 
     def __init__(self, *, watch_cache: bool = True) -> None:
         self._binaries = assets()
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="fairlead-kube-"))
+        _sweep()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
         self.watch_cache = watch_cache
         self.token = TOKEN
         self.ca_file, self.kubeconfig = self.folder / "ca.pem", self.folder / "kubeconfig"
@@ -343,6 +347,24 @@ class Cluster:
         data = json.dumps(body).encode()
         with urllib.request.urlopen(f"http://127.0.0.1:{self._etcd_port}{path}", data, timeout=10) as response:
             return json.loads(response.read())
+
+
+def _sweep() -> None:
+    """Remove the folders of killed runs; their processes have ended with them (``processes``)."""
+    for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{FOLDER}*-*"):
+        maker = folder.name.removeprefix(FOLDER).partition("-")[0]
+        if maker.isdigit() and not _alive(int(maker)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _unverified() -> ssl.SSLContext:

@@ -105,7 +105,7 @@ def test_what_json_cannot_hold_is_an_error_not_a_crash() -> None:
 
 
 def test_another_version_is_refused() -> None:
-    with pytest.raises(DecodeError, match="apiVersion: must be fairlead.dev/v1alpha1"):
+    with pytest.raises(DecodeError, match=r"apiVersion: must be fairlead\.dev/v1alpha1"):
         read_backend({**BACKEND, "apiVersion": "fairlead.dev/v9"})
 
 

@@ -9,6 +9,7 @@ import pytest
 from pydantic import Field
 
 from fairlead_operator.api import schema
+from fairlead_operator.api.policy import LoadBalancerPolicySpec
 from fairlead_xds.features.value import Value
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -47,9 +48,9 @@ def test_schemas_are_structural(kind: schema.Kind) -> None:
 
 
 def test_rules_carry_the_models_words_and_field() -> None:
-    (rule,) = schema.structural(schema.LoadBalancerPolicySpec)["properties"]["routes"]["items"]["properties"][
-        "timeouts"
-    ]["x-kubernetes-validations"]
+    (rule,) = schema.structural(LoadBalancerPolicySpec)["properties"]["routes"]["items"]["properties"]["timeouts"][
+        "x-kubernetes-validations"
+    ]
     assert rule["message"] == "backendRequest must not be longer than request"
     assert rule["fieldPath"] == ".backendRequest"
 

@@ -120,12 +120,16 @@ class Ledger:
     def subscribe(self, names: Iterable[str], known: Mapping[str, str]) -> None:
         """Add explicit *names*, each to be answered (XDS_RULES 33) unless the client has it, by what it *known* s."""
         fresh = dict.fromkeys(map(sys.intern, names))
-        self.names = shared(self.names.union(fresh))
+        old, self.names = self.names, shared(self.names.union(fresh))
         for name in fresh:
-            held = known.get(name)
-            self._forget(name)
+            if self.wild and name not in old and name not in known:
+                held = self._held(name, self.resources)  # by the wildcard, and that does not change
+                self.refused.pop(name, None)
+            else:
+                held = known.get(name)
+                self._forget(name)
             self._settle(name, held)
-            if held is None and self.delta:
+            if self.delta and name not in known:
                 self.owed[name] = None
 
     def unsubscribe(self, names: Iterable[str]) -> None:

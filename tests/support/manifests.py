@@ -1,0 +1,92 @@
+"""Raw objects as the API shows them, for tests that feed the control plane: the shortest form of each."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+NAMESPACE = "shop"
+
+Raw = dict[str, Any]
+
+
+def service(name: str, port: int = 80) -> Raw:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"ports": [{"port": port}]},
+    }
+
+
+def endpoint(address: str, **conditions: bool) -> Raw:
+    return {"addresses": [address], "conditions": conditions or {"ready": True}}
+
+
+def endpoint_slice(of: str, port: int, endpoints: Iterable[Raw]) -> Raw:
+    """The one slice of Service *of*."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": of, "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": of}},
+        "addressType": "IPv4",
+        "ports": [{"port": port}],
+        "endpoints": list(endpoints),
+    }
+
+
+def secret(name: str, certificate: bytes, key: bytes) -> Raw:
+    data = {"tls.crt": certificate, "tls.key": key}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "data": {entry: base64.b64encode(value).decode() for entry, value in data.items()},
+    }
+
+
+def policy(name: str, spec: Mapping[str, Any], *, generation: int = 1, age: int = 0) -> Raw:
+    """*age*: the larger, the older."""
+    return {
+        "apiVersion": "fairlead.dev/v1alpha1",
+        "kind": "LoadBalancerPolicy",
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "generation": generation,
+            "creationTimestamp": f"2026-01-01T00:{59 - age:02d}:00Z",
+        },
+        "spec": dict(spec),
+    }
+
+
+def listener(port: int, *hostnames: str, name: str = "main", secret: str = "") -> Raw:
+    """HTTPS if *secret* names a certificate, else HTTP."""
+    tls = {"protocol": "HTTPS", "tls": {"certificateRefs": [{"name": secret}]}} if secret else {"protocol": "HTTP"}
+    return {"name": name, "port": port, **tls, **({"hostnames": list(hostnames)} if hostnames else {})}
+
+
+def route(name: str, backends: str | Mapping[str, int], **fields: Any) -> Raw:
+    """*backends*: a Service, or Services with their weights."""
+    weights = {backends: 1} if isinstance(backends, str) else backends
+    refs = [{"name": service, "port": 80, "weight": weight} for service, weight in weights.items()]
+    return {"name": name, "backendRefs": refs, **fields}
+
+
+def site(listeners: Raw | list[Raw], routes: str | Raw | list[Raw], *, gateway: str = "edge", **fields: Any) -> Raw:
+    """The spec of an inline policy; *routes* may be just the name of a Service."""
+    if isinstance(routes, str):
+        routes = route("all", routes)
+    return {
+        "proxies": {"gateway": gateway},
+        "listeners": [listeners] if isinstance(listeners, dict) else listeners,
+        "routes": [routes] if isinstance(routes, dict) else routes,
+        **fields,
+    }
+
+
+def attached(*services: str, **fields: Any) -> Raw:
+    """The spec of an attached policy."""
+    return {"targetRefs": [{"kind": "Service", "name": service} for service in services], **fields}
