@@ -55,12 +55,13 @@ def _say(text: str) -> None:
 
 async def _welcome(run: Standalone) -> None:
     """Wait until it serves, then say what runs where and what to try."""
-    async with asyncio.timeout(20):
-        while not _serves(run):
-            if run.stop.is_set():
-                return
-            await asyncio.sleep(0.02)
     folder = _relative(run.options.directory)
+    if not run.plane.world.policies:
+        run.say(f"No policy could be read from {folder}: mend what is reported above; the folder is watched.")
+        return
+    if not await _until_serving(run):
+        run.say(f"Not everything serves yet: {_why_not(run)}")
+        return
     envoys = ", ".join(f"Envoy {name} (pid {envoy.pid})" for name, envoy in run.envoys.items())
     run.say(f"""
 Fairlead serves.
@@ -79,6 +80,23 @@ Try, in another terminal:
 
 Each change that reaches Envoy is a line below. Ctrl-C ends everything.
 """)
+
+
+async def _until_serving(run: Standalone) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            while not _serves(run) and not run.stop.is_set():  # noqa: ASYNC110 - a status is no event
+                await asyncio.sleep(0.02)
+    return _serves(run)
+
+
+def _why_not(run: Standalone) -> str:
+    """The first condition that is not as it should be."""
+    for ref, status in run.plane.statuses.items():
+        for condition in status["conditions"]:
+            if condition["type"] != "Degraded" and condition["status"] != "True":
+                return f"{ref.namespace}/{ref.name}: {condition['message']}"
+    return "the proxies have not answered"
 
 
 def _serves(run: Standalone) -> bool:

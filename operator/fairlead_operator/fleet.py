@@ -14,17 +14,18 @@ from fairlead_xds.snapshot import Snapshot, TypeUrl
 #: Types that make a policy programmed. Endpoints come and go without end; a cluster is acknowledged once it has some.
 PROGRAMMING = (TypeUrl.CLUSTER, TypeUrl.SECRET, TypeUrl.LISTENER, TypeUrl.ROUTE)
 
-Names = list[tuple[TypeUrl, str]]
+#: Resources in the version that is asked for.
+Versions = dict[tuple[TypeUrl, str], str]
 
 
-def resources_by_policy(snapshot: Snapshot) -> dict[Ref, Names]:
+def resources_by_policy(snapshot: Snapshot) -> dict[Ref, Versions]:
     """What each policy asks of a proxy, by the origins of the resources."""
-    found: dict[Ref, dict[tuple[TypeUrl, str], None]] = defaultdict(dict)
+    found: dict[Ref, Versions] = defaultdict(dict)
     for type_url in PROGRAMMING:
         for name, resource in snapshot.resources(type_url).items():
             for origin in resource.origins:
-                found[Ref(*origin.owner)][type_url, name] = None
-    return {ref: list(names) for ref, names in found.items()}
+                found[Ref(*origin.owner)][type_url, name] = resource.version
+    return dict(found)
 
 
 class Fleet:
@@ -32,7 +33,7 @@ class Fleet:
 
     def __init__(self, proxies: Callable[[], Iterable[Proxy]]) -> None:
         self._proxies = proxies
-        self._asked: dict[str, dict[Ref, Names]] = {}
+        self._asked: dict[str, dict[Ref, Versions]] = {}
 
     def published(self, snapshots: dict[str, Snapshot]) -> None:
         """New configurations: from now on this is what the proxies are asked for."""
@@ -49,5 +50,11 @@ class Fleet:
         return Rollout(tuple(keys), len(proxies), done, rejected, str(refusal) if refusal else "")
 
     def _has_all(self, proxy: Proxy, ref: Ref) -> bool:
-        names = self._asked.get(proxy.key, {}).get(ref, [])
-        return all(proxy.has(type_url, name) for type_url, name in names)
+        asked = self._asked.get(proxy.key, {}).get(ref, {})
+        return all(has_version(proxy, *resource, version) for resource, version in asked.items())
+
+
+def has_version(proxy: Proxy, type_url: TypeUrl, name: str, version: str) -> bool:
+    """The proxy has accepted exactly this. Its stream may not yet know of what was published last: ``has`` alone lies."""
+    known = proxy.stream.snapshot.get(type_url, name)
+    return known is not None and known.version == version and proxy.has(type_url, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 from fairlead_xds.features.endpoints import Endpoints, Health
@@ -13,8 +13,7 @@ from fairlead_xds.model import Endpoint
 DEFAULT = Endpoints()
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """An endpoint with its health and the reason for it, in words."""
 
     endpoint: SliceEndpoint

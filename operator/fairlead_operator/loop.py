@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fairlead_operator import reconcile
-from fairlead_operator.api.meta import DecodeError, Ref
+from fairlead_operator.api.meta import DecodeError, Ref, ref_of
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.fleet import Fleet
 from fairlead_operator.lanes import HoldOff, LeadingEdge
@@ -50,8 +50,10 @@ class ControlPlane:
         address: str = "0.0.0.0",  # noqa: S104 - a gateway's listeners are for everyone
         on_status: StatusSink | None = None,
         on_report: Callable[[Report], None] | None = None,
+        settle: float = 0.0,
         now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
+        """*settle*: seconds after ``synced`` that statuses wait, so that proxies come back before they are told."""
         self.world = World()
         self.reconciled = Reconciled()
         self.statuses: dict[Ref, dict[str, Any]] = {}
@@ -63,10 +65,11 @@ class ControlPlane:
         self._quarantine = Quarantine()
         self._secret_refusals: dict[tuple[str, str], Refusal] = {}
         self._fleet = Fleet(proxies)
-        self._progress = Progress(on_report or (lambda _report: None))
+        self._progress = Progress(on_report or (lambda _report: None), store.current)
         self._config = HoldOff(CONFIG_QUIET, CONFIG_LONGEST)
         self._endpoints = LeadingEdge(ENDPOINT_WINDOW)
         self._status = HoldOff(STATUS_QUIET, STATUS_LONGEST)
+        self._settle, self._status_from = settle, 0.0
         self._services: dict[Ref, None] = {}
         self._usable: dict[str, bool] = {}
         self._what: dict[str, float] = {}
@@ -84,8 +87,7 @@ class ControlPlane:
                 self.errors[error.ref] = str(error)
                 log.warning("ignored: %s", error)
             return
-        metadata = raw["metadata"]
-        ref = Ref(raw["kind"], metadata.get("namespace", "default"), metadata["name"])
+        ref = ref_of(raw)
         self.errors.pop(ref, None)
         if changed.lane is not Lane.NOTHING:
             self._changed(changed, f"{ref.kind} {ref.namespace}/{ref.name}")
@@ -96,12 +98,15 @@ class ControlPlane:
         changed = self.world.delete(ref)
         if ref.kind == "LoadBalancerPolicy":
             self.statuses.pop(ref, None)
+            self._quarantine.forget(self.world)  # at once: another object of that name begins at the same generation
+            self._quarantine.forget(self.world)  # generations start anew if it comes back
         if changed.lane is not Lane.NOTHING:
             self._changed(changed, f"{ref.kind} {ref.namespace}/{ref.name} deleted")
 
     def synced(self) -> None:
         """Every source has listed once: compute, and serve from now on."""
         self._synced = True
+        self._status_from = self._time() + self._settle
         self.run_config()
         self._store.set_open()
 
@@ -129,9 +134,10 @@ class ControlPlane:
             self.run_endpoints()
         if _is_due(self._config.due(), now):
             self.run_config()
-        if _is_due(self._status.due(), now):
+        if _is_due(self._status_due(), now):
             self.run_status()
-        dues = [due for lane in (self._endpoints, self._config, self._status) if (due := lane.due()) is not None]
+        lanes = (self._endpoints.due(), self._config.due(), self._status_due())
+        dues = [due for due in lanes if due is not None]
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_at(min(dues), self._run_due) if dues else None
@@ -227,6 +233,10 @@ class ControlPlane:
         if self._synced:
             self._run_due()
 
+    def _status_due(self) -> float | None:
+        due = self._status.due()
+        return None if due is None else max(due, self._status_from)
+
     def run_status(self) -> None:
         """Compute every policy's status; hand on those that differ."""
         self._status.ran()
@@ -234,10 +244,11 @@ class ControlPlane:
         for ref, policy in list(self.world.policies.items()):
             refusal = self._refusal(ref, policy.generation)
             held = ref in self._quarantine.held(self.world)
-            rollout = self._fleet.rollout(ref, self.reconciled.gateways.get(ref, ()), refusal, served=not held)
             findings = self.reconciled.findings.get(ref)
             if findings is None:  # arrived after the last run of the config lane, which is marked
                 continue
+            served = not held and not findings.accepted
+            rollout = self._fleet.rollout(ref, self.reconciled.gateways.get(ref, ()), refusal, served=served)
             if isinstance(policy, LoadBalancerPolicy):
                 complete = rollout.connected > 0 and rollout.programmed == rollout.connected
                 if complete and not findings.accepted:

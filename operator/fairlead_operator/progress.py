@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fairlead_operator.fleet import has_version
 from fairlead_xds.observer import Proxy
 from fairlead_xds.snapshot import Changes, Snapshot, TypeUrl
 
@@ -35,16 +36,16 @@ class _Open:
     key: str
     what: tuple[str, ...]
     since: float
-    wanted: dict[tuple[TypeUrl, str], str | None]
+    wanted: dict[tuple[TypeUrl, str], str]
     done: list[str] = field(default_factory=list)
     waiting: set[Proxy] = field(default_factory=set)
 
 
 class Progress:
-    """The changes that wait for acknowledgement."""
+    """The changes that wait for acknowledgement. *current* tells what is published for a key now."""
 
-    def __init__(self, report: Callable[[Report], None]) -> None:
-        self._report = report
+    def __init__(self, report: Callable[[Report], None], current: Callable[[str], Snapshot]) -> None:
+        self._report, self._current = report, current
         self._open: list[_Open] = []
 
     def published(
@@ -83,13 +84,13 @@ class Progress:
                 entry.waiting.discard(proxy)
                 self._close_if_done(entry, now)
 
-    @staticmethod
-    def _has(proxy: Proxy, entry: _Open) -> bool:
-        current = proxy.stream.snapshot
+    def _has(self, proxy: Proxy, entry: _Open) -> bool:
+        current = self._current(entry.key)
         for (type_url, name), version in entry.wanted.items():
             resource = current.get(type_url, name)
             # A version that was overtaken by a newer one, or by a removal, is not waited for.
-            if resource is not None and resource.version == version and not proxy.has(type_url, name):
+            overtaken = resource is None or resource.version != version
+            if not overtaken and not has_version(proxy, type_url, name, version):
                 return False
         return True
 

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from fairlead_operator import health
+from fairlead_operator import health, hostnames
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
 from fairlead_operator.conditions import Findings, Problem
-from fairlead_operator.resolve import Attached, Binding, ListenerPart, Parts, resolve
+from fairlead_operator.resolve import Attached, Binding, ListenerPart, Parts, origin, resolve
 from fairlead_operator.world import World
 from fairlead_xds import names
 from fairlead_xds.features.endpoints import Health
@@ -28,7 +28,6 @@ from fairlead_xds.model import (
     Secret,
     VirtualHost,
 )
-from fairlead_xds.snapshot import Origin
 
 #: Policies that a proxy refused -> what stands in for each: its last good form, or None for nothing.
 Held = Mapping[Ref, LoadBalancerPolicy | None]
@@ -62,6 +61,11 @@ class _Port:
     hostnames: dict[str, Ref] = field(default_factory=dict)
     parts: list[tuple[LoadBalancerPolicy, ListenerPart]] = field(default_factory=list)
 
+    def owner_of(self, hostname: str) -> Ref:
+        """Whose listener hostname covers *hostname* best; each hostname has one owner."""
+        covering = (own for own in self.hostnames if hostnames.covers(own, hostname))
+        return self.hostnames[max(covering, key=hostnames.specificity)]
+
 
 @dataclass(slots=True)
 class _Gateway:
@@ -76,7 +80,7 @@ def reconcile(world: World, held: Held | None = None, *, address: str = "0.0.0.0
     out = Reconciled()
     gateways: dict[str, _Gateway] = {}
     policies = [_stand_in(policy, held or {}) for policy in world.valid_policies()]
-    attached = _attach(world, [policy for policy, _ in policies], out)
+    attached = _attach(world, policies, out)
     for policy, effective in policies:
         if policy.spec.target_refs is None:
             _place(world, policy, effective, attached=attached, gateways=gateways, out=out)
@@ -84,6 +88,8 @@ def reconcile(world: World, held: Held | None = None, *, address: str = "0.0.0.0
         if isinstance(entry, InvalidPolicy):
             problems = tuple(Problem("Invalid", path, message) for path, message in entry.errors)
             out.findings[ref] = Findings(accepted=problems)
+    for gateway in gateways.values():
+        _yield_hosts(gateway, out)
     out.proxies = {key: _proxy(world, gateway, address) for key, gateway in gateways.items()}
     for key, gateway in gateways.items():
         for name, binding in gateway.bindings.items():
@@ -95,24 +101,36 @@ def _stand_in(policy: LoadBalancerPolicy, held: Held) -> tuple[LoadBalancerPolic
     return policy, held.get(policy.ref, policy)
 
 
-def _attach(world: World, policies: list[LoadBalancerPolicy], out: Reconciled) -> Attached:
-    """Which attached policy speaks for each Service: the oldest that names it."""
+def _attach(
+    world: World, policies: list[tuple[LoadBalancerPolicy, LoadBalancerPolicy | None]], out: Reconciled
+) -> Attached:
+    """Which attached policy speaks for each Service: the oldest that names it, in the form that is served."""
+    owners: dict[Ref, Ref] = {}
     attached: Attached = {}
-    for policy in policies:
+    for policy, effective in policies:
+        if policy.spec.target_refs is None:
+            continue
         accepted, resolved = [], []
-        for index, target in enumerate(policy.spec.target_refs or ()):
-            ref = Ref(target.kind, policy.ref.namespace, target.name)
+        targets = _targets(policy)
+        for index, ref in enumerate(targets):
             path = f"spec.targetRefs[{index}]"
-            owner = attached.setdefault(ref, policy)
-            if owner is not policy:
-                accepted.append(Problem("Conflicted", path, f"{ref} already has the older policy {owner.ref.name}"))
+            if ref in owners:
+                accepted.append(Problem("Conflicted", path, f"{ref} already has the older policy {owners[ref].name}"))
             if ref not in world.services:
                 resolved.append(Problem("TargetNotFound", path, f"{ref} does not exist"))
-        if policy.spec.target_refs is not None:
-            out.findings[policy.ref] = Findings(tuple(accepted), tuple(resolved))
-            out.gateways[policy.ref] = set()
-            out.clusters[policy.ref] = []
+        out.findings[policy.ref] = Findings(tuple(accepted), tuple(resolved))
+        out.gateways[policy.ref] = set()
+        out.clusters[policy.ref] = []
+        if accepted:
+            continue
+        owners.update(dict.fromkeys(targets, policy.ref))
+        if effective is not None:
+            attached.update({ref: effective for ref in _targets(effective) if owners.get(ref) == policy.ref})
     return attached
+
+
+def _targets(policy: LoadBalancerPolicy) -> list[Ref]:
+    return [Ref(target.kind, policy.ref.namespace, target.name) for target in policy.spec.target_refs or ()]
 
 
 def _place(
@@ -206,14 +224,31 @@ def _proxy(world: World, gateway: _Gateway, address: str) -> ProxyConfig:
     )
 
 
-def _origin(policy: LoadBalancerPolicy, path: str) -> Origin:
-    return Origin(policy.ref.kind, policy.ref.namespace, policy.ref.name, policy.generation, path)
+def _yield_hosts(gateway: _Gateway, out: Reconciled) -> None:
+    """A host belongs to the listener on its port whose hostname covers it best: others yield it, and are told.
+
+    So it is for TLS, where SNI picks the chain, and so it is for plain HTTP, where Envoy refuses a whole table that has
+    a hostname twice.
+    """
+    for number, port in gateway.ports.items():
+        for index, (policy, part) in enumerate(port.parts):
+            kept = []
+            for host in part.virtual_hosts:
+                owner = port.owner_of(host.hostname)
+                if owner == policy.ref:
+                    kept.append(host)
+                    continue
+                message = f"{host.hostname} on port {number} belongs to {owner}, whose listener names it more closely"
+                known = out.findings[policy.ref]
+                problem = Problem("HostnameTaken", "spec.routes", message)
+                out.findings[policy.ref] = replace(known, degraded=(*known.degraded, problem))
+            port.parts[index] = (policy, replace(part, virtual_hosts=tuple(kept)))
 
 
 def _http_chain(number: int, port: _Port) -> list[tuple[Chain, tuple[VirtualHost, ...]]]:
     """Plain HTTP: one chain and one table, shared by every policy on the port."""
     hosts = tuple(host for _, part in port.parts for host in part.virtual_hosts)
-    origins = tuple(_origin(policy, "spec.listeners") for policy, _ in port.parts)
+    origins = tuple(origin(policy, "spec.listeners") for policy, _ in port.parts)
     return [(Chain(names.http_chain(number), origins=origins), hosts)] if port.parts else []
 
 
@@ -225,7 +260,7 @@ def _tls_chains(port: _Port) -> list[tuple[Chain, tuple[VirtualHost, ...]]]:
                 names.tls_chain(policy.ref.namespace, policy.ref.name, part.name),
                 part.server_names,
                 part.certificates,
-                (_origin(policy, "spec.listeners"),),
+                (origin(policy, "spec.listeners"),),
             ),
             part.virtual_hosts,
         )

@@ -26,11 +26,12 @@ from fairlead_xds.snapshot import Origin
 
 @dataclass(frozen=True, slots=True)
 class Balancing:
-    """How one backend is balanced, after attached policies had their say."""
+    """How one backend is balanced, after the attached policy had its say: ``origins`` then names it."""
 
     load_balancer: LoadBalancer
     persistence: SessionPersistence | None
     endpoints: Endpoints
+    origins: tuple[Origin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,11 @@ class Parts:
 Attached = dict[Ref, LoadBalancerPolicy]
 
 
+def origin(policy: LoadBalancerPolicy, path: str) -> Origin:
+    """*policy* as the origin of what comes from its field *path*."""
+    return Origin(policy.ref.kind, policy.ref.namespace, policy.ref.name, policy.generation, path)
+
+
 def resolve(world: World, policy: LoadBalancerPolicy, attached: Attached) -> Parts:
     """The parts of an inline *policy*; *attached* maps a Service to the policy that says how it is balanced."""
     return _Resolver(world, policy, attached).run()
@@ -87,10 +93,7 @@ class _Resolver:
         self.resolved: list[Problem] = []
         self.degraded: list[Problem] = []
         self.usable: dict[str, bool] = {}
-
-    def origin(self, path: str) -> tuple[Origin, ...]:
-        ref = self.policy.ref
-        return (Origin(ref.kind, ref.namespace, ref.name, self.policy.generation, path),)
+        self.attached_origins: dict[str, tuple[Origin, ...]] = {}
 
     def run(self) -> Parts:
         spec = self.policy.spec
@@ -144,7 +147,6 @@ class _Resolver:
         self, path: str, refs: tuple[api.BackendRef, ...]
     ) -> tuple[tuple[Target, ...], tuple[LoadBalancer, ...]]:
         found: dict[str, Target] = {}
-        hashing: dict[LoadBalancer, None] = {}
         for index, ref in enumerate(refs):
             where = f"{path}.backendRefs[{index}]"
             backend = self._backend(where, ref)
@@ -153,10 +155,9 @@ class _Resolver:
             known = found.get(backend.name)
             weight = ref.weight + (known.weight if known else 0)
             found[backend.name] = Target(backend.name, weight, backend.persistence)
-            if backend.load_balancer.consistent_hash is not None:
-                hashing[backend.load_balancer] = None
-        targets = tuple(found.values())
-        return self._without_dead(path, targets), tuple(hashing)
+        targets = self._without_dead(path, tuple(found.values()))
+        balancers = (self.parts.backends[target.backend].load_balancer for target in targets)
+        return targets, tuple(dict.fromkeys(one for one in balancers if one.consistent_hash is not None))
 
     def _without_dead(self, path: str, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         """Envoy answers 503 for the share of a side without endpoints, retries included: the others get it."""
@@ -226,7 +227,7 @@ class _Resolver:
             )
             return None
         balancing = self._balancing(target)
-        name = names.cluster(target.namespace, f"backend:{target.name}", None, _settings(balancing))
+        name = names.cluster(target.namespace, f"backend/{target.name}", None, _settings(balancing))
         entries = backend.spec.endpoints
         hosts = tuple(Host(e.hostname, e.port, e.weight) for e in entries if e.hostname is not None)
         static = tuple(XdsEndpoint(e.address, e.port, weight=e.weight) for e in entries if e.address is not None)
@@ -237,9 +238,9 @@ class _Resolver:
         name = binding.cluster
         if name in self.parts.backends:
             return
-        self.parts.backends[name] = Backend(
-            name, balancing.load_balancer, balancing.persistence, hosts, self.origin(path)
-        )
+        origins = (origin(self.policy, path), *balancing.origins)
+        self.parts.backends[name] = Backend(name, balancing.load_balancer, balancing.persistence, hosts, origins)
+        self.attached_origins[name] = balancing.origins
         if not hosts:
             self.parts.bindings[name] = binding
         judged = health.assess(self.world.slices(binding.source), binding.port_name, binding.endpoints)
@@ -247,8 +248,7 @@ class _Resolver:
         usable = counts[Health.HEALTHY] + counts[Health.DEGRADED]
         self.usable[name] = bool(hosts or binding.static or usable)
         if not self.usable[name]:
-            what = f"{len(judged)} endpoints, none of which may get traffic" if judged else "no endpoint"
-            self.degraded.append(Problem("NoEndpoints", path, f"{binding.source} has {what}"))
+            self.degraded.append(Problem("NoEndpoints", path, f"{binding.source} has no endpoint that may get traffic"))
 
     def _balancing(self, target: Ref) -> Balancing:
         """The attached policy's word on a Service comes before the inline policy's, field by field."""
@@ -259,6 +259,7 @@ class _Resolver:
             (over and over.load_balancer) or spec.load_balancer or algorithm.DEFAULT,
             (over and over.session_persistence) or spec.session_persistence,
             (over and over.endpoints) or spec.endpoints or health.DEFAULT,
+            (origin(attached, "spec"),) if attached else (),
         )
 
     # --- listeners
@@ -296,8 +297,15 @@ class _Resolver:
             ]
             found.sort(key=lambda pair: (tuple(-part for part in pair[0]), matching.precedence(pair[1].match)))
             name = names.virtual_host(ref.namespace, ref.name, listener.name, hostname)
-            hosts.append(VirtualHost(name, hostname, tuple(route for _, route in found), self.origin(path)))
+            routes_of_host = tuple(route for _, route in found)
+            origins = (origin(self.policy, path), *self._attached_to(routes_of_host))
+            hosts.append(VirtualHost(name, hostname, routes_of_host, origins))
         return hosts
+
+    def _attached_to(self, routes: tuple[Route, ...]) -> list[Origin]:
+        """The attached policies that say something in *routes*: what is hashed, and the session."""
+        backends = (target.backend for route in routes for target in route.targets)
+        return sorted({entry for backend in backends for entry in self.attached_origins[backend]})
 
     def _certificates(self, path: str, listener: api.Listener) -> tuple[str, ...]:
         found = []
@@ -311,7 +319,7 @@ class _Resolver:
             if secret is None or not secret.certificate or (problem and problem[0] == "RefNotPermitted"):
                 continue
             name = names.secret(target.namespace, target.name)
-            self.parts.secrets[name] = Secret(name, secret.certificate, secret.key, self.origin(where))
+            self.parts.secrets[name] = Secret(name, secret.certificate, secret.key, (origin(self.policy, where),))
             found.append(name)
         return tuple(found)
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fairlead_operator import bootstrap
 from fairlead_operator.api.meta import Ref
@@ -57,6 +58,7 @@ class Standalone:
             self.store,
             self._proxies,
             address=options.listen_address,
+            on_status=self._status,
             on_report=self._report,
         )
         self.server = XdsServer(self.store, NodeClusterAuthenticator(), observer=self.plane)
@@ -164,10 +166,26 @@ class Standalone:
 
     # --- what people see
 
+    def _status(self, ref: Ref, status: dict[str, Any]) -> None:
+        """Say what is wrong with a policy, once, and when it is no more."""
+        wrong = [text for condition in status["conditions"] if (text := complaint(condition))]
+        said, text = self._told.get(ref, ""), "; ".join(wrong)
+        if text != said:
+            self.say(f"  {ref.namespace}/{ref.name}: {text or 'all is well again'}")
+            self._told[ref] = text
+
     def _report(self, report: Report) -> None:
         self.metrics.changes += 1
         self.metrics.propagation.observe(report.seconds)
         self.say(live_line(report))
+
+
+def complaint(condition: dict[str, Any]) -> str:
+    """What a person should know of a condition; empty for what is well or on its way."""
+    well = "False" if condition["type"] == "Degraded" else "True"
+    if condition["status"] == well or condition["reason"] in {"Pending", "NoProxies", "NotUsed", "NotAccepted"}:
+        return ""
+    return f"{condition['type']}={condition['status']}: {condition['message']}"
 
 
 def live_line(report: Report) -> str:

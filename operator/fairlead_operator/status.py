@@ -67,10 +67,10 @@ def status(
         _degraded(findings, rollout),
     ]
     total, ready = sum(endpoints.values()), endpoints[Health.HEALTHY]
+    shape = {"type": subject.kind, "algorithm": subject.algorithm}
     return {
         "observedGeneration": subject.generation,
-        "type": subject.kind,
-        "algorithm": subject.algorithm,
+        **{name: value for name, value in shape.items() if value},  # a policy that cannot be read has neither
         "conditions": _timed(conditions, previous.get("conditions") or [], subject.generation, now),
         "proxies": {
             "connected": rollout.connected,

@@ -6,7 +6,6 @@ kopf ends on errors that it does not expect, and then cancels everything in its 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 from collections.abc import Callable, Coroutine
@@ -36,7 +35,7 @@ class Supervised:
         backoff: tuple[float, float] = (0.2, 30.0),
         healthy_after: float = 30.0,
     ) -> None:
-        """*on_start* is called in the thread before each run; a run of *healthy_after* seconds ends the growth of delays."""
+        """*on_start* is called in the thread before each run. After *healthy_after* seconds delays start small again."""
         self.runs = 0
         self._name, self._main, self._on_start = name, main, on_start
         self._backoff, self._healthy_after = Backoff(*backoff), healthy_after
@@ -64,21 +63,18 @@ class Supervised:
     def _run(self) -> None:
         while not self._ending.is_set():
             self.runs += 1
-            lived = 0.0
             try:
                 self._on_start()
-                lived = asyncio.run(self._once())
+                asyncio.run(self._once())
                 reason = "it ended"
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - to outlive its errors is the purpose
                 reason = f"{type(error).__name__}: {error}"
-            if lived > self._healthy_after:
-                self._backoff.reset()
             if not self._ending.is_set():
                 delay = self._backoff.next()
                 log.warning("%s: %s: starting it again in %.1f s", self._name, reason, delay)
                 self._ending.wait(delay)
 
-    async def _once(self) -> float:
+    async def _once(self) -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         began = loop.time()
         with self._lock:
@@ -92,6 +88,3 @@ class Supervised:
                 self._current = None
             if loop.time() - began > self._healthy_after:
                 self._backoff.reset()
-            with contextlib.suppress(RuntimeError):
-                stop.set()
-        return loop.time() - began

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import ipaddress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -76,7 +77,14 @@ def _expect(ref: Ref, path: str, value: Any, kind: type, default: Any) -> Any:
         return default
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise DecodeError(ref, path, f"must be of type {kind.__name__}, not {type(value).__name__}")
+    if isinstance(value, str) and not _is_text(value):
+        raise DecodeError(ref, path, "must be text that UTF-8 can hold")
     return value
+
+
+def _is_text(value: str) -> bool:
+    """JSON can hold half of a surrogate pair, protobuf cannot."""
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _mappings(ref: Ref, path: str, value: Any) -> list[dict[str, Any]]:
@@ -117,7 +125,7 @@ def read_slice(raw: dict[str, Any]) -> EndpointSlice:
         for i, port in enumerate(_mappings(ref, "ports", raw.get("ports")))
         if port.get("port") is not None
     }
-    if raw.get("addressType") not in {"IPv4", "IPv6"}:
+    if raw.get("addressType") not in ("IPv4", "IPv6"):  # no set: it may be anything, also unhashable
         # FQDN slices are deprecated and kube-proxy ignores them too.
         return EndpointSlice(ref, service, ports, ())
     entries = _mappings(ref, "endpoints", raw.get("endpoints"))
@@ -125,31 +133,43 @@ def read_slice(raw: dict[str, Any]) -> EndpointSlice:
 
 
 def _endpoint(ref: Ref, index: int, raw: dict[str, Any]) -> SliceEndpoint:
-    path = f"endpoints[{index}]"
-    addresses = _expect(ref, f"{path}.addresses", raw.get("addresses"), list, [])
-    try:
-        # The API: all addresses of an endpoint are the same thing; consumers take the first.
-        address = str(ipaddress.ip_address(addresses[0]))
-    except (IndexError, ValueError):
-        raise DecodeError(ref, f"{path}.addresses[0]", "must be an IP address") from None
-    conditions = _expect(ref, f"{path}.conditions", raw.get("conditions"), dict, {})
-    flags = {
-        name: _expect(ref, f"{path}.conditions.{name}", conditions.get(name), bool, None)
-        for name in ("ready", "serving", "terminating")
-    }
+    """Called for every endpoint of a slice when one of them changes, so paths for errors are made on errors only."""
+
+    def member(holder: dict[str, Any], name: str, kind: type, default: Any, where: str = "") -> Any:
+        value = holder.get(name)
+        if value is None:
+            return default
+        if isinstance(value, kind) and (not isinstance(value, str) or value.isascii()):
+            return value
+        return _expect(ref, f"endpoints[{index}]{where}.{name}", value, kind, default)
+
+    # The API: all addresses of an endpoint are the same thing; consumers take the first.
+    addresses = member(raw, "addresses", list, [])
+    address = _address(addresses[0]) if addresses and isinstance(addresses[0], str) else None
+    if address is None:
+        raise DecodeError(ref, f"endpoints[{index}].addresses[0]", "must be an IP address")
     # discovery.k8s.io/v1: a nil ready means ready, a nil serving means what ready says, a nil terminating means no.
-    ready = flags["ready"] is not False
-    serving = ready if flags["serving"] is None else flags["serving"]
-    target = _expect(ref, f"{path}.targetRef", raw.get("targetRef"), dict, {})
+    conditions = member(raw, "conditions", dict, {})
+    ready = member(conditions, "ready", bool, True, ".conditions")
     return SliceEndpoint(
         address,
         ready,
-        serving,
-        bool(flags["terminating"]),
-        _expect(ref, f"{path}.zone", raw.get("zone"), str, ""),
-        _expect(ref, f"{path}.nodeName", raw.get("nodeName"), str, ""),
-        str(target.get("name") or ""),
+        member(conditions, "serving", bool, ready, ".conditions"),
+        member(conditions, "terminating", bool, False, ".conditions"),
+        member(raw, "zone", str, ""),
+        member(raw, "nodeName", str, ""),
+        str(member(raw, "targetRef", dict, {}).get("name") or ""),
     )
+
+
+@functools.lru_cache(maxsize=16384)
+def _address(text: str) -> str | None:
+    """An IP address as it is written canonically, ``None`` if it is none. Remembered: slices repeat theirs."""
+    try:
+        # No zone (%eth0): Envoy takes none.
+        return None if "%" in text else str(ipaddress.ip_address(text))
+    except ValueError:
+        return None
 
 
 def read_secret(raw: dict[str, Any]) -> TlsSecret:
@@ -159,14 +179,15 @@ def read_secret(raw: dict[str, Any]) -> TlsSecret:
     plain = _expect(ref, "stringData", raw.get("stringData"), dict, {})
     values: dict[str, bytes] = {}
     for key in ("tls.crt", "tls.key"):
-        if isinstance(plain.get(key), str):
-            values[key] = plain[key].encode()
+        if plain.get(key) is not None:
+            values[key] = _expect(ref, f"stringData[{key}]", plain[key], str, "").encode()
             continue
         text = data.get(key)
         if not isinstance(text, str) or not text:
             return TlsSecret(ref, b"", b"", f"data[{key}] is missing")
         try:
-            values[key] = base64.b64decode(text, validate=True)
+            # Line breaks are no error for the API server either: it writes and people paste such blocks.
+            values[key] = base64.b64decode(text.replace("\r", "").replace("\n", ""), validate=True)
         except (binascii.Error, ValueError):
             return TlsSecret(ref, b"", b"", f"data[{key}] is not base64")
     return TlsSecret(ref, values["tls.crt"], values["tls.key"])
@@ -183,6 +204,6 @@ def read_grant(raw: dict[str, Any]) -> ReferenceGrant:
         frozenset(
             (str(t.get("kind")), str(t.get("name") or ""))
             for t in targets
-            if t.get("group", "") in {"", "fairlead.dev"}
+            if t.get("group", "") in ("", "fairlead.dev")
         ),
     )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 GROUP = "fairlead.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+#: Names of namespaces and of objects (RFC 1123). They become parts of Envoy's names: no other character may get there.
+_NAMESPACE = re.compile(rf"(?=.{{1,63}}\Z){_LABEL}")
+_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 
 
 class Ref(NamedTuple):
@@ -40,12 +46,16 @@ def ref_of(raw: Any) -> Ref:
         raise DecodeError(Ref("?", "", ""), "", f"an object was expected, not {type(raw).__name__}")
     metadata = raw.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    kind, namespace, name = raw.get("kind"), metadata.get("namespace", "default"), metadata.get("name")
-    ref = Ref(str(kind or "?"), str(namespace or "default"), str(name or ""))
+    kind, namespace, name = raw.get("kind"), metadata.get("namespace") or "default", metadata.get("name")
+    ref = Ref(str(kind or "?"), str(namespace), str(name or ""))
     if not isinstance(kind, str) or not kind:
         raise DecodeError(ref, "kind", "is missing")
     if not isinstance(name, str) or not name:
         raise DecodeError(ref, "metadata.name", "is missing")
     if not isinstance(namespace, str):
         raise DecodeError(ref, "metadata.namespace", "must be a string")
+    if not _NAME.fullmatch(name):
+        raise DecodeError(ref, "metadata.name", "must be lower case letters, digits, - and . (RFC 1123)")
+    if not _NAMESPACE.fullmatch(namespace):
+        raise DecodeError(ref, "metadata.namespace", "must be lower case letters, digits and - (RFC 1123)")
     return ref

@@ -40,6 +40,9 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         print(f"fairlead: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
+    except UnicodeDecodeError as error:
+        print(f"fairlead: a file is not UTF-8: {error.reason} at byte {error.start}", file=sys.stderr)
+        return 1
     shown: dict[str, Any] = (
         {"xds": xds, "status": status} if args.show == "all" else {"xds": xds, "status": status}[args.show]
     )

@@ -1,7 +1,7 @@
 """The Kubernetes API as raw JSON: one configured client for the reflectors, the policies and the status writer.
 
-``kubernetes.aio`` knows how to reach and authenticate to a cluster; of it only that is used. Its typed models cost more than
-everything that Fairlead does with an object, so bodies stay dictionaries.
+``kubernetes.aio`` knows how to reach and authenticate to a cluster; of it only that is used. Its typed models cost
+more than everything that Fairlead does with an object, so bodies stay dictionaries.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
+from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
-from kubernetes.aio.client import ApiClient, Configuration
 
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -64,7 +64,7 @@ class KubeClient:
     def __init__(self, configuration: Any, reload: Callable[[], Awaitable[None]]) -> None:
         """Use *configuration*; *reload* brings its credentials up to date after they were refused."""
         self._configuration, self._reload = configuration, reload
-        self._api = ApiClient(configuration)
+        self._api: Any = kubernetes_client.ApiClient(configuration)
         self._api.user_agent = "fairlead"
 
     @property
@@ -159,19 +159,20 @@ async def _error(response: aiohttp.ClientResponse) -> ApiError:
 
 
 async def connect(kubeconfig: str | None = None, context: str | None = None) -> KubeClient:
-    """A client for the cluster that *kubeconfig* and *context* name, else the one that this pod runs in, else kubectl's.
+    """A client for the cluster that *kubeconfig* and *context* name, else that of this pod, else kubectl's.
 
     Raises:
         ConfigError: there is none, or its configuration cannot be read.
     """
-    configuration = Configuration()
+    configuration = kubernetes_client.Configuration()
+    loader: Any = kubernetes_config  # its functions are not annotated
     inside = not (kubeconfig or context) and "KUBERNETES_SERVICE_HOST" in os.environ
 
     async def load() -> None:
         if inside:
-            kubernetes_config.load_incluster_config(client_configuration=configuration)
+            loader.load_incluster_config(client_configuration=configuration)
         else:
-            await kubernetes_config.load_kube_config(
+            await loader.load_kube_config(
                 kubeconfig, context=context, client_configuration=configuration, persist_config=False
             )
 

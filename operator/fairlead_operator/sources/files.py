@@ -39,6 +39,7 @@ class Directory:
         self._texts: dict[Path, str] = {}
         self._good: dict[Path, list[dict[str, Any]]] = {}
         self._errors: dict[Path, str] = {}
+        self._clashes: dict[Path, str] = {}
         self._known: dict[Ref, dict[str, Any]] = {}
         self._owners: dict[Ref, Path] = {}
         self._generations: dict[Ref, int] = {}
@@ -46,16 +47,17 @@ class Directory:
     @property
     def errors(self) -> list[str]:
         """What is wrong with the files now, as it was reported."""
-        return [self._errors[path] for path in sorted(self._errors)]
+        return [found[path] for found in (self._errors, self._clashes) for path in sorted(found)]
 
     def scan(self) -> None:
         """Read what changed and hand on the difference."""
         found = {path for path in self.path.iterdir() if path.suffix in SUFFIXES and path.is_file()}
         for path in sorted(found):
             self._read(path)
-        for path in set(self._texts) - found:
-            for memory in (self._texts, self._good, self._errors):
-                memory.pop(path, None)
+        memories: tuple[dict[Path, Any], ...] = (self._texts, self._good, self._errors)
+        for memory in memories:
+            for path in memory.keys() - found:
+                del memory[path]
         self._hand_on()
 
     async def watch(self, stop: asyncio.Event) -> None:
@@ -70,6 +72,7 @@ class Directory:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
+            self._texts.pop(path, None)  # so that it is read again when it is as before
             self._report(path, f"cannot be read: {error}")
             return
         if self._texts.get(path) == text:
@@ -92,13 +95,18 @@ class Directory:
     def _hand_on(self) -> None:
         now: dict[Ref, dict[str, Any]] = {}
         owners: dict[Ref, Path] = {}
+        clashes: dict[Path, str] = {}
         for path in sorted(self._good):
             for raw in self._good[path]:
                 ref = ref_of(raw)
                 if ref in now:
-                    self._report(path, f"{ref} stands in {owners[ref].name} too: that one counts")
+                    clashes[path] = f"{path.name}: {ref} stands in {owners[ref].name} too: that one counts"
                     continue
                 now[ref], owners[ref] = raw, path
+        for path, message in clashes.items():
+            if self._clashes.get(path) != message:
+                self._on_error(message)
+        self._clashes = clashes
         for ref in self._known.keys() - now.keys():
             self._generations.pop(ref, None)
             self._sink.delete(ref)

@@ -15,6 +15,10 @@ KINDS = frozenset({"LoadBalancerPolicy", "Backend", "Service", "EndpointSlice", 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+#: No object of ours nests a tenth as deep.
+DEEPEST = 200
+
+
 class ManifestError(Exception):
     """A file that cannot be used; the message begins with the line: ``line 7: …``."""
 
@@ -23,7 +27,10 @@ def parse(text: str) -> list[dict[str, Any]]:
     """The objects of a file, checked. Raises ManifestError on the first error: a file is taken whole or not at all."""
     objects = []
     for line, raw in _documents(text):
-        for entry in raw.get("items", []) if raw.get("kind") == "List" else [raw]:
+        items = raw.get("items") if raw.get("kind") == "List" else [raw]
+        if not isinstance(items, list):
+            raise ManifestError(f"line {line}: a List needs a list of items")
+        for entry in items:
             try:
                 _check(entry)
             except DecodeError as error:
@@ -35,21 +42,41 @@ def parse(text: str) -> list[dict[str, Any]]:
 def _documents(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """``(first line, object)`` of each document that is not empty."""
     try:
-        nodes = list(yaml.compose_all(text, Loader=_LOADER))
+        lines = list(_first_lines(text))
         documents = list(yaml.load_all(text, Loader=_LOADER))
+        documents = [_plain(document) for document in documents]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
         raise ManifestError(f"{where}not YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ManifestError(f"line 1: not YAML: {str(error).splitlines()[0]}") from None
-    for node, document in zip(nodes, documents, strict=True):
+    except RecursionError:
+        raise ManifestError("line 1: an alias (*) stands inside of what it repeats") from None
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        # PyYAML itself fails in all these ways on values that do not fit an explicit tag, as in `!!bool maybe`.
+        raise ManifestError(f"line 1: not YAML: {' '.join(str(error).split()) or type(error).__name__}") from None
+    for line, document in zip(lines, documents, strict=True):
         if document is None:
             continue
-        line = node.start_mark.line + 1
         if not isinstance(document, dict):
             raise ManifestError(f"line {line}: an object was expected, not {type(document).__name__}")
-        yield line, _plain(document)
+        yield line, document
+
+
+def _first_lines(text: str) -> Iterator[int]:
+    """The line on which each document begins. Raises ManifestError where one nests too deep for the C loader's stack."""
+    depth, line = 0, 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.DocumentStartEvent):
+            line = 0
+        elif isinstance(event, yaml.NodeEvent) and not line:
+            line = event.start_mark.line + 1
+            yield line
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST:
+            raise ManifestError(f"line {event.start_mark.line + 1}: nested more than {DEEPEST} deep")
 
 
 def _plain(value: Any) -> Any:

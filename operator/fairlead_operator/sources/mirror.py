@@ -1,7 +1,7 @@
 """What lists and watches mean for the set of known objects of one kind. Pure; ``reflector`` does the reading.
 
-A watch tells every change after a version; a list tells everything, but not what vanished since the last one: that is the
-difference to what is known. https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+A watch tells every change after a version; a list tells everything, but not what vanished since the last one: that is
+the difference to what is known. https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class Delete(NamedTuple):
     ref: Ref
 
 
-class Expired(Exception):
+class ExpiredError(Exception):
     """The version is too old to watch from (410): list again."""
 
 
-class Unexpected(Exception):
+class UnexpectedError(Exception):
     """An event that means nothing that we know: list again, to be sure."""
 
 
@@ -88,7 +88,7 @@ class Mirror:
         return [Delete(ref) for ref in sorted(gone)]
 
     def event(self, event: Any) -> Apply | Delete | None:
-        """What one watch event changes; None for a bookmark. Raises Expired or Unexpected."""
+        """What one watch event changes; None for a bookmark. Raises ExpiredError or UnexpectedError."""
         try:
             kind, raw = event["type"], event["object"]
             match kind:
@@ -97,10 +97,10 @@ class Mirror:
                 case "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK":
                     version = str(raw["metadata"]["resourceVersion"])
                 case _:
-                    raise Unexpected(f"an event of type {kind}")
+                    raise UnexpectedError(f"an event of type {kind}")
             step = None if kind == "BOOKMARK" else self._step(kind, self._trim(raw))
         except (TypeError, LookupError, AttributeError, DecodeError) as error:
-            raise Unexpected(f"an event that cannot be read: {error!r}") from None
+            raise UnexpectedError(f"an event that cannot be read: {error!r}") from None
         self.version = version
         return step
 
@@ -115,8 +115,8 @@ class Mirror:
     @staticmethod
     def _error(status: Any) -> Exception:
         if isinstance(status, dict) and status.get("code") == 410:
-            return Expired(str(status.get("message", "")))
-        return Unexpected(f"an error: {status.get('message') if isinstance(status, dict) else status}")
+            return ExpiredError(str(status.get("message", "")))
+        return UnexpectedError(f"an error: {status.get('message') if isinstance(status, dict) else status}")
 
     def _trim(self, raw: dict[str, Any]) -> dict[str, Any]:
         """Without what nobody reads; with the kind, which the items of built-in lists lack."""

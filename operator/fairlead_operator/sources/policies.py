@@ -1,7 +1,7 @@
 """The policies of the cluster: kopf tells what happens to them, and a sweep finds what it did not tell.
 
-kopf does not notice an object that vanished while its watch was broken, ends on watch errors that it does not expect, and
-handles objects of the same name but different identity in any order. So every event is compared with what is known
+kopf does not notice an object that vanished while its watch was broken, ends on watch errors that it does not expect,
+and handles objects of the same name but different identity in any order. So every event is compared with what is known
 (``PolicyBook``, pure), and the set with a list of names and versions after each start and re-list, and every minute.
 """
 
@@ -165,16 +165,20 @@ class PolicySource:
         query = {"limit": str(PAGE)}
         while True:
             body = await self._client.get(f"{PATH}/{PLURAL}", query, accept=accept)
-            for item in body["items"]:
+            for item in body.get("items") or []:  # an empty metadata list says null
                 yield item
             if not body["metadata"].get("continue"):
                 return
             query["continue"] = body["metadata"]["continue"]
 
     def _apply(self, raw: dict[str, Any]) -> None:
-        ref = ref_of({**raw, "kind": KIND})
-        if self._book.take(ref, seen(raw)):
-            self._sink.apply(raw)
+        ref, now = ref_of({**raw, "kind": KIND}), seen(raw)
+        before = self._book.known.get(ref)
+        if not self._book.take(ref, now):
+            return
+        if before is not None and before.uid != now.uid:  # another object of the same name
+            self._sink.delete(ref)
+        self._sink.apply(raw)
 
     def _delete(self, ref: Ref, uid: str) -> None:
         if self._book.gone(ref, uid):

@@ -16,7 +16,7 @@ from fairlead_operator.api.meta import API_VERSION, Ref
 from fairlead_operator.sources.backoff import Backoff
 from fairlead_operator.sources.client import CONNECTION_ERRORS, ApiError, KubeClient
 from fairlead_operator.sources.files import Sink
-from fairlead_operator.sources.mirror import Apply, Delete, Expired, Kind, Mirror
+from fairlead_operator.sources.mirror import Apply, Delete, ExpiredError, Kind, Mirror
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Reflector:
                 if not self._mirror.version:
                     await self._list()
                 await self._watch()
-            except Expired:
+            except ExpiredError:
                 self._mirror.version = ""
             except CONNECTION_ERRORS as error:  # the watch goes on from where it was
                 self._failed(error)

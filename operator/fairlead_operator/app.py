@@ -1,0 +1,215 @@
+"""``fairlead operator``: the control plane between the Kubernetes API and the proxies, put together and taken apart.
+
+One event loop has the xDS server, the reflectors and the status writer; kopf has a thread of its own and hands over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairlead_operator import handlers
+from fairlead_operator.api.meta import Ref, ref_of
+from fairlead_operator.loop import ControlPlane
+from fairlead_operator.metrics import Metrics
+from fairlead_operator.progress import Report
+from fairlead_operator.sources.client import ConfigError, KubeClient, connect
+from fairlead_operator.sources.policies import SWEEP, PolicySource
+from fairlead_operator.sources.reflector import KINDS, Reflector, Timings
+from fairlead_operator.standalone import StartError, split
+from fairlead_operator.status_server import StatusServer
+from fairlead_operator.status_writer import StatusWriter
+from fairlead_operator.supervised import Supervised
+from fairlead_xds.auth import NodeClusterAuthenticator
+from fairlead_xds.observer import Proxy
+from fairlead_xds.server import XdsServer
+from fairlead_xds.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorOptions:
+    """What the command line says, and times in seconds that only tests change.
+
+    Attributes:
+        kubeconfig, context: the cluster; by default the one that the process runs in, else kubectl's.
+        allow_plaintext: serve xDS without encryption to more than this machine.
+        listen_address: what gateways bind to.
+        settle: how long after the start statuses are left alone, so that proxies may come back first.
+        kopf_backoff: first and longest delay between two runs of kopf.
+    """
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    xds_address: str = "127.0.0.1:18000"
+    status_address: str = "127.0.0.1:18001"
+    allow_plaintext: bool = False
+    listen_address: str = "0.0.0.0"  # noqa: S104 - a gateway's listeners are for everyone
+    settle: float = 5.0
+    sweep: float = SWEEP
+    timings: Timings = field(default_factory=Timings)
+    kopf_backoff: tuple[float, float] = (0.2, 30.0)
+
+
+class _Policies:
+    """Where policies go: to the control plane and to the writer of their statuses."""
+
+    def __init__(self, plane: ControlPlane, writer: StatusWriter) -> None:
+        self._plane, self._writer = plane, writer
+
+    def apply(self, raw: dict[str, Any]) -> None:
+        ref = ref_of(raw)
+        if raw.get("status"):  # of the process before this one: its times go on
+            self._plane.statuses.setdefault(ref, raw["status"])
+        self._writer.seen(ref, raw)
+        self._plane.apply(raw)
+
+    def delete(self, ref: Ref) -> None:
+        self._writer.forget(ref)
+        self._plane.delete(ref)
+
+
+class Operator:
+    """Everything that one run owns. Made by ``running``.
+
+    Attributes:
+        plane, server, writer, policies, reflectors, kopf: the parts; for status pages and tests.
+        xds_port, status_port: where they listen.
+    """
+
+    def __init__(self, options: OperatorOptions, client: KubeClient) -> None:
+        self.options, self.client = options, client
+        self.metrics, self.store = Metrics(), Store()
+        self.writer = StatusWriter(client)
+        self.plane = ControlPlane(
+            self.store,
+            self._proxies,
+            address=options.listen_address,
+            on_status=self.writer.write,
+            on_report=self._report,
+            settle=options.settle,
+        )
+        self.server = XdsServer(self.store, NodeClusterAuthenticator(), observer=self.plane)
+        self.reflectors = [Reflector(kind, client, self.plane, timings=options.timings) for kind in KINDS]
+        self.policies = PolicySource(client, _Policies(self.plane, self.writer), sweep=options.sweep)
+        self.kopf = self._supervised_kopf()
+        self.status = StatusServer(
+            self.plane,
+            self.metrics,
+            proxies=lambda: len(self.server.proxies()),
+            ready=lambda: self.plane.ready,
+            status_writes=lambda: self.writer.writes,
+        )
+        self.xds_port = self.status_port = 0
+
+    def _supervised_kopf(self) -> Supervised:
+        loop = asyncio.get_running_loop()
+
+        def told(kind: str | None, raw: dict[str, Any]) -> None:
+            loop.call_soon_threadsafe(self.policies.event, kind, raw)
+
+        def started() -> None:
+            loop.call_soon_threadsafe(self.policies.sweep_soon)
+
+        return Supervised(
+            "kopf",
+            lambda stop: handlers.run(stop, told, self.client.credentials),
+            on_start=started,
+            backoff=self.options.kopf_backoff,
+        )
+
+    async def listen(self, stack: contextlib.AsyncExitStack) -> None:
+        """Open the ports. Raises StartError."""
+        try:
+            self.xds_port = await self.server.start(self.options.xds_address)
+        except OSError:
+            raise StartError(f"xDS cannot listen on {self.options.xds_address}: choose --xds-address") from None
+        stack.push_async_callback(self.server.stop, 0.5)
+        stack.push_async_callback(self.status.stop)
+        host, port = split(self.options.status_address)
+        try:
+            self.status_port = await self.status.start(host, port)
+        except OSError:
+            raise StartError(
+                f"status cannot listen on {self.options.status_address}: choose --status-address"
+            ) from None
+
+    async def follow(self) -> None:
+        """Start kopf once the policies were listed, and serve once everything was."""
+        await self.policies.synced.wait()
+        self.kopf.start()
+        for reflector in self.reflectors:
+            await reflector.synced.wait()
+        self.plane.synced()
+        log.info("serving: %d policies, %d Services", *(len(self.plane.world.refs(k)) for k in _COUNTED))
+
+    def _proxies(self) -> list[Proxy]:
+        return self.server.proxies()
+
+    def _report(self, report: Report) -> None:
+        self.metrics.changes += 1
+        self.metrics.propagation.observe(report.seconds)
+
+
+_COUNTED = ("LoadBalancerPolicy", "Service")
+
+
+def check(options: OperatorOptions) -> None:
+    """Raises StartError where an option asks for what must not be."""
+    split(options.status_address)
+    host, _ = split(options.xds_address)
+    if not options.allow_plaintext and not _is_loopback(host):
+        raise StartError(
+            f"xDS on {options.xds_address} would be open to everyone who reaches it, private keys included: "
+            "bind it to loopback, or accept that with --allow-plaintext"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextlib.asynccontextmanager
+async def running(options: OperatorOptions) -> AsyncIterator[Operator]:
+    """An operator that runs until the block is left. Raises StartError."""
+    check(options)
+    try:
+        client = await connect(options.kubeconfig, options.context)
+    except ConfigError as error:
+        raise StartError(str(error)) from None
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(client.close)
+        operator = Operator(options, client)
+        stack.push_async_callback(operator.writer.stop)
+        await operator.listen(stack)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        started = [tasks.create_task(reflector.run()) for reflector in operator.reflectors]
+        started += [tasks.create_task(operator.policies.run()), tasks.create_task(operator.follow())]
+        try:
+            yield operator
+        finally:
+            for task in started:
+                task.cancel()
+            await operator.kopf.stop()
+
+
+async def run_operator(options: OperatorOptions) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. Raises StartError."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(options) as operator:
+        log.info("cluster %s: xDS on port %d", operator.client.server, operator.xds_port)
+        await stop.wait()
+        log.info("ending")
+    return 0
