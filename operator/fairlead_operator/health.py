@@ -60,14 +60,16 @@ def assess(slices: Iterable[EndpointSlice], port_name: str, policy: Endpoints) -
         if port is None:
             continue
         for endpoint in entry.endpoints:
-            known = best.get((endpoint.address, port))
-            if known is None or _rank(endpoint) > _rank(known):
-                best[endpoint.address, port] = endpoint
+            address = (endpoint.address, port)
+            known = best.setdefault(address, endpoint)
+            if known is not endpoint and _rank(endpoint) > _rank(known):
+                best[address] = endpoint
     last_resort = not any(endpoint.ready and not endpoint.terminating for endpoint in best.values())
-    return [
-        Judged(endpoint, port, *judge(endpoint, policy, last_resort=last_resort))
-        for (_, port), endpoint in best.items()
-    ]
+    judged = []
+    for (_, port), endpoint in best.items():
+        health, reason = judge(endpoint, policy, last_resort=last_resort)
+        judged.append(Judged(endpoint, port, health, reason))
+    return judged
 
 
 def _rank(endpoint: SliceEndpoint) -> tuple[bool, bool, bool]:
@@ -77,9 +79,11 @@ def _rank(endpoint: SliceEndpoint) -> tuple[bool, bool, bool]:
 def endpoints(judged: Iterable[Judged]) -> tuple[Endpoint, ...]:
     """What Envoy gets of them: all but the excluded."""
     return tuple(
-        Endpoint(entry.endpoint.address, entry.port, entry.health, zone=entry.endpoint.zone)
-        for entry in judged
-        if entry.health is not Health.EXCLUDED
+        [
+            Endpoint(endpoint.address, port, health, 1, endpoint.zone)
+            for endpoint, port, health, _ in judged
+            if health is not Health.EXCLUDED
+        ]
     )
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fairlead_operator import reconcile
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.fleet import Fleet
+from fairlead_operator.handover import PATIENCE, Handover, have_routes
 from fairlead_operator.lanes import HoldOff, LeadingEdge
 from fairlead_operator.progress import Progress, Report
 from fairlead_operator.quarantine import Quarantine, Refusal
@@ -65,6 +66,8 @@ class ControlPlane:
         self._quarantine = Quarantine()
         self._secret_refusals: dict[tuple[str, str], Refusal] = {}
         self._fleet = Fleet(proxies)
+        self._handover = Handover()
+        self._why_handover: tuple[tuple[str, ...], float] = ((), 0.0)
         self._progress = Progress(on_report or (lambda _report: None), store.current)
         self._config = HoldOff(CONFIG_QUIET, CONFIG_LONGEST)
         self._endpoints = LeadingEdge(ENDPOINT_WINDOW)
@@ -151,16 +154,22 @@ class ControlPlane:
         held = self._quarantine.held(self.world)
         self.reconciled = reconcile.reconcile(self.world, held, address=self._address)
         snapshots = self._translator.run(self.reconciled.proxies)
-        self._usable = {
+        before, self._usable = self._usable, {
             assignment.name: _usable(assignment)
             for config in self.reconciled.proxies.values()
             for assignment in config.assignments
         }
+        dying = [name for name, usable in self._usable.items() if not usable and before.get(name)]
         self._fleet.published(snapshots)
         what = self._take_what()
-        for key, snapshot in snapshots.items():
+        for key, wanted in snapshots.items():
+            snapshot = self._handover.hold(key, wanted, self._store.current(key), dying)
             self._published(key, self._store.publish(key, snapshot), what)
         self._store.retain(snapshots)
+        self._why_handover = what
+        self._hand_over()
+        if self._handover.keys:
+            asyncio.get_running_loop().call_later(PATIENCE, self._hand_over_at_last, self._handover.keys)
         self._mark_status()
 
     def run_endpoints(self) -> None:
@@ -172,13 +181,29 @@ class ControlPlane:
         for service in services:
             for name, (binding, keys) in self.reconciled.bindings.get(service, {}).items():
                 assignment = reconcile.load_assignment(self.world, binding)
-                turned |= self._usable.get(name) != _usable(assignment)
+                usable = _usable(assignment)
+                turned |= self._usable.get(name) != usable
+                if self._usable.get(name) and not usable:
+                    continue  # see handover
                 resource = load_assignment(assignment)
                 for key in keys:
-                    self._published(key, self._store.publish_resources(key, [resource]), what)
+                    if not self._handover.replace(key, resource, useless=not usable):
+                        self._published(key, self._store.publish_resources(key, [resource]), what)
         self._mark_status()
         if turned:  # a side of a split has died or come alive: the weights of its routes follow
             self.run_config()
+
+    def _hand_over(self) -> None:
+        """Where the routes lead elsewhere by now, useless endpoints go."""
+        for key in self._handover.keys:
+            proxies = (proxy for proxy in self._proxies() if proxy.key == key)
+            if have_routes(proxies, self._store.current(key)):
+                self._hand_over_at_last([key])
+
+    def _hand_over_at_last(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            changes = self._store.publish_resources(key, self._handover.release(key))
+            self._published(key, changes, self._why_handover)
 
     def _published(self, key: str, changes: Changes, what: tuple[tuple[str, ...], float]) -> None:
         if changes:
@@ -198,11 +223,13 @@ class ControlPlane:
     def disconnected(self, proxy: Proxy) -> None:
         log.info("proxy %s of gateway %s disconnected", proxy.node.id, proxy.key)
         self._progress.disconnected(proxy, self._time())
+        self._hand_over()
         self._mark_status()
 
     def acked(self, proxy: Proxy, event: Acked) -> None:
         self._progress.acked(proxy, self._time())
         if event.type_url is not TypeUrl.ENDPOINT:
+            self._hand_over()
             self._mark_status()
 
     def nacked(self, proxy: Proxy, event: Nacked) -> None:
@@ -240,10 +267,14 @@ class ControlPlane:
     def run_status(self) -> None:
         """Compute every policy's status; hand on those that differ."""
         self._status.ran()
+        if self._config.due() is not None:
+            return  # the world is ahead of what was reconciled; that run asks for this one again
         again = False
+        quarantined = self._quarantine.held(self.world)
+        self._fleet.survey()
         for ref, policy in list(self.world.policies.items()):
             refusal = self._refusal(ref, policy.generation)
-            held = ref in self._quarantine.held(self.world)
+            held = ref in quarantined
             findings = self.reconciled.findings.get(ref)
             if findings is None:  # arrived after the last run of the config lane, which is marked
                 continue

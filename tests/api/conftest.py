@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.api_proxy import ApiProxy, api_proxy
 from tests.support.kube import Cluster
 
 _numbers = itertools.count(1)
@@ -22,3 +24,10 @@ def kube() -> Iterator[Cluster]:
 def namespace(kube: Cluster) -> Iterator[str]:
     with kube.namespace(f"test-{next(_numbers)}") as name:
         yield name
+
+
+@pytest.fixture
+async def proxy(kube: Cluster, tmp_path: Path) -> AsyncIterator[ApiProxy]:
+    """A way to the API server on which faults can be made."""
+    async with api_proxy(kube, tmp_path) as made:
+        yield made

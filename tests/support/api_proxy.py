@@ -32,7 +32,7 @@ class ApiProxy:
         self._kube = kube
         self._refused: set[str] = set()
         self._silent: set[str] = set()
-        self._watches: dict[str, set[tuple[web.Request, web.StreamResponse]]] = defaultdict(set)
+        self._watches: dict[str, list[tuple[web.Request, web.StreamResponse]]] = defaultdict(list)
         self._session: aiohttp.ClientSession
 
     # What tests do
@@ -78,7 +78,7 @@ class ApiProxy:
         headers = {key: value for key, value in request.headers.items() if key.lower() not in _HOP_BY_HOP}
         try:
             answer = await self._session.request(
-                request.method, self._kube.url + request.path_qs, headers=headers, data=await request.read()
+                request.method, self._kube.url + request.path_qs, headers=headers, data=await request.read() or None
             )
         except aiohttp.ClientError:
             raise web.HTTPServiceUnavailable from None
@@ -93,9 +93,9 @@ class ApiProxy:
         self, request: web.Request, response: web.StreamResponse, answer: aiohttp.ClientResponse
     ) -> None:
         plural = request.path.rstrip("/").rpartition("/")[2]
-        open_watches = self._watches[plural] if "watch" in request.query else set()
+        open_watches = self._watches[plural] if "watch" in request.query else []
         mine = (request, response)
-        open_watches.add(mine)
+        open_watches.append(mine)
         deaf = False
         try:
             async for chunk, _ in answer.content.iter_chunks():
@@ -106,7 +106,7 @@ class ApiProxy:
             if request.transport is not None:
                 request.transport.abort()
         finally:
-            open_watches.discard(mine)
+            open_watches.remove(mine)
 
 
 @contextlib.asynccontextmanager

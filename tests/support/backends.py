@@ -16,6 +16,7 @@ class Backend:
         address, port: where it listens. Backends of one Service share the port and differ in the address, as pods do.
         count: requests that arrived, upgrades included.
         in_flight: requests that arrived and are not answered.
+        status: of every answer.
         delay: seconds before an answer; the query ``?delay=0.2`` adds to it for one request.
         gate: answers wait until it is set.
         paths: of the requests, in their order.
@@ -27,6 +28,7 @@ class Backend:
     count: int = 0
     in_flight: int = 0
     delay: float = 0.0
+    status: str = "200 OK"
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     paths: list[str] = field(default_factory=list)
     _server: asyncio.Server | None = None
@@ -91,11 +93,15 @@ class Backend:
 
     def _answer(self) -> bytes:
         body = self.name.encode()
-        return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nx-backend: %s\r\n\r\n%s" % (len(body), body, body)
+        head = f"HTTP/1.1 {self.status}\r\ncontent-length: {len(body)}\r\nx-backend: {self.name}\r\n\r\n"
+        return head.encode() + body
 
     def _upgraded(self) -> bytes:
         name = self.name.encode()
-        return b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nx-backend: %s\r\n\r\n" % name
+        return (
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nx-backend: %s\r\n\r\n"
+            % name
+        )
 
     @staticmethod
     async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -139,6 +139,31 @@ MANY_LISTENERS = [{"name": f"l{i}", "port": i + 1, "protocol": "HTTP"} for i in 
 MANY_ENDPOINTS = [{"address": "192.0.2.1", "port": i + 1} for i in range(257)]
 
 BAD = [
+    # What is tried again
+    Bad(
+        "too-many-attempts",
+        POLICY,
+        {f"{ROUTE}.retry": {"attempts": 11}},
+        f"{ROUTE}.retry.attempts",
+        "less than or equal to 10",
+        "10",
+    ),
+    Bad(
+        "unknown-retry-condition",
+        POLICY,
+        {f"{ROUTE}.retry": {"retryOn": ["5xx"]}},
+        f"{ROUTE}.retry.retryOn[0]",
+        "Unsupported value",
+        "must be",
+    ),
+    Bad(
+        "no-retry-condition",
+        POLICY,
+        {f"{ROUTE}.retry": {"retryOn": []}},
+        f"{ROUTE}.retry.retryOn",
+        "should have at least 1 items",
+        "1",
+    ),
     # Names and types of fields
     Bad("unknown-field", POLICY, {"spec.routez": []}, "spec.routez", "unknown field", "unknown field"),
     Bad("unknown-field-deep", POLICY, {f"{MATCH}.method": "GET"}, f"{MATCH}.method", "unknown field", "unknown field"),

@@ -24,12 +24,12 @@ def endpoint(address: str, **conditions: bool) -> Raw:
     return {"addresses": [address], "conditions": conditions or {"ready": True}}
 
 
-def endpoint_slice(of: str, port: int, endpoints: Iterable[Raw]) -> Raw:
-    """The one slice of Service *of*."""
+def endpoint_slice(of: str, port: int, endpoints: Iterable[Raw], *, name: str = "") -> Raw:
+    """A slice of Service *of*; it has the name of the Service unless *name* says otherwise."""
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
-        "metadata": {"name": of, "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": of}},
+        "metadata": {"name": name or of, "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": of}},
         "addressType": "IPv4",
         "ports": [{"port": port}],
         "endpoints": list(endpoints),

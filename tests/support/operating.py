@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import concurrent.futures
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,15 +13,17 @@ from typing import Any
 
 from envoy.config.core.v3 import health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
+
 from fairlead_operator.app import Operator, OperatorOptions, running
 from fairlead_operator.sources.reflector import Timings
 from fairlead_xds.snapshot import TypeUrl
 from fairlead_xds.testing import Client, DeltaClient, FakeEnvoy
-
 from tests.support.kube import ApiError, Cluster
 
 Json = dict[str, Any]
 
+#: Starts the API server anew: processes of ``tests.support.processes`` end with the thread that started them.
+_LASTING = concurrent.futures.ThreadPoolExecutor(1)
 #: Short where a user would wait and a test need not.
 QUICK = Timings(backoff=(0.02, 0.5), absent=0.5)
 
@@ -33,6 +36,11 @@ async def operating(kubeconfig: Path, **options: Any) -> AsyncIterator[Operator]
     async with running(OperatorOptions(kubeconfig=str(kubeconfig), **given)) as operator:
         await eventually(lambda: operator.plane.ready, "the operator is ready")
         yield operator
+
+
+async def lasting(function: Callable[[], None]) -> None:
+    """Call *function*, which starts processes, beside the event loop."""
+    await asyncio.get_running_loop().run_in_executor(_LASTING, function)
 
 
 async def eventually(condition: Callable[[], Any], what: str, *, seconds: float = 15) -> Any:

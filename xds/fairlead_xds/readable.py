@@ -8,6 +8,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2 as _dns
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
 from envoy.extensions.filters.http.stateful_session.v3 import stateful_session_pb2 as _session
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as _inspector
@@ -24,7 +25,7 @@ from google.protobuf.json_format import MessageToDict
 
 from fairlead_xds.snapshot import Snapshot, TypeUrl
 
-_TYPES = {
+TYPES = {
     TypeUrl.CLUSTER: cluster_pb2.Cluster,
     TypeUrl.ENDPOINT: endpoint_pb2.ClusterLoadAssignment,
     TypeUrl.SECRET: secret_pb2.Secret,
@@ -32,7 +33,21 @@ _TYPES = {
     TypeUrl.ROUTE: route_pb2.RouteConfiguration,
 }
 #: Imported for the descriptors: JSON shows what is inside an Any only for types that are known.
-KNOWN = (_router, _session, _inspector, _hcm, _cookie, _least, _maglev, _random, _ring, _round, _previous, tls_pb2)
+KNOWN = (
+    _dns,
+    _router,
+    _session,
+    _inspector,
+    _hcm,
+    _cookie,
+    _least,
+    _maglev,
+    _random,
+    _ring,
+    _round,
+    _previous,
+    tls_pb2,
+)
 
 REDACTED = "[redacted]"
 
@@ -49,7 +64,7 @@ def snapshot(value: Snapshot) -> dict[str, list[dict[str, Any]]]:
 
 
 def _readable(type_url: TypeUrl, body: bytes) -> dict[str, Any]:
-    message = _TYPES[type_url].FromString(body)
+    message = TYPES[type_url].FromString(body)
     shown: dict[str, Any] = _plain(MessageToDict(message, preserving_proto_field_name=True))
     if type_url is TypeUrl.SECRET:
         shown["tls_certificate"] = dict.fromkeys(shown.get("tls_certificate", {}), REDACTED)

@@ -120,17 +120,23 @@ class Snapshot:
     def with_resources(self, resources: Iterable[Resource]) -> Snapshot:
         """This snapshot with *resources* added or replaced; other types are shared, not copied."""
         by_type = dict(self.by_type)
+        versions = dict(self._versions)
         for resource in resources:
             named = by_type.get(resource.type_url)
             if named is self.by_type.get(resource.type_url):
                 named = dict(named or {})
                 by_type[resource.type_url] = named
             assert isinstance(named, dict)
+            replaced = named.get(resource.name)
             named[resource.name] = resource
-        return Snapshot(by_type)
+            if resource.type_url in versions:
+                versions[resource.type_url] ^= resource.fingerprint ^ (replaced.fingerprint if replaced else 0)
+        snapshot = Snapshot(by_type)
+        snapshot._versions.update(versions)  # what they were found from is known: a change costs what it changes
+        return snapshot
 
     @cached_property
-    def _versions(self) -> dict[TypeUrl, str]:
+    def _versions(self) -> dict[TypeUrl, int]:
         return {}
 
     def type_version(self, type_url: TypeUrl) -> str:
@@ -139,8 +145,8 @@ class Snapshot:
             total = 0
             for resource in self.resources(type_url).values():
                 total ^= resource.fingerprint
-            self._versions[type_url] = f"{total:016x}"
-        return self._versions[type_url]
+            self._versions[type_url] = total
+        return f"{self._versions[type_url]:016x}"
 
 
 EMPTY = Snapshot()

@@ -6,7 +6,9 @@ import base64
 import binascii
 import functools
 import ipaddress
+import sys
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any, NamedTuple
 
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
@@ -134,32 +136,50 @@ def read_slice(raw: dict[str, Any]) -> EndpointSlice:
 
 def _endpoint(ref: Ref, index: int, raw: dict[str, Any]) -> SliceEndpoint:
     """Called for every endpoint of a slice when one of them changes, so paths for errors are made on errors only."""
-
-    def member(holder: dict[str, Any], name: str, kind: type, default: Any, where: str = "") -> Any:
-        value = holder.get(name)
-        if value is None:
-            return default
-        if isinstance(value, kind) and (not isinstance(value, str) or value.isascii()):
-            return value
-        return _expect(ref, f"endpoints[{index}]{where}.{name}", value, kind, default)
-
+    addresses, conditions, target = raw.get("addresses"), raw.get("conditions") or {}, raw.get("targetRef") or {}
+    if type(addresses) is not list or type(conditions) is not dict or type(target) is not dict:
+        raise _wrong(ref, index, raw)
     # The API: all addresses of an endpoint are the same thing; consumers take the first.
-    addresses = member(raw, "addresses", list, [])
-    address = _address(addresses[0]) if addresses and isinstance(addresses[0], str) else None
-    if address is None:
-        raise DecodeError(ref, f"endpoints[{index}].addresses[0]", "must be an IP address")
+    address = _address(addresses[0]) if addresses and type(addresses[0]) is str else None
+    ready, serving, terminating = conditions.get("ready"), conditions.get("serving"), conditions.get("terminating")
+    zone, node = raw.get("zone") or "", raw.get("nodeName") or ""
+    if address is None or type(zone) is not str or type(node) is not str:
+        raise _wrong(ref, index, raw)
+    if not (type(ready) in _FLAG and type(serving) in _FLAG and type(terminating) in _FLAG and _is_text(zone)):
+        raise _wrong(ref, index, raw)
     # discovery.k8s.io/v1: a nil ready means ready, a nil serving means what ready says, a nil terminating means no.
-    conditions = member(raw, "conditions", dict, {})
-    ready = member(conditions, "ready", bool, True, ".conditions")
+    ready = ready is not False
     return SliceEndpoint(
         address,
         ready,
-        member(conditions, "serving", bool, ready, ".conditions"),
-        member(conditions, "terminating", bool, False, ".conditions"),
-        member(raw, "zone", str, ""),
-        member(raw, "nodeName", str, ""),
-        str(member(raw, "targetRef", dict, {}).get("name") or ""),
+        ready if serving is None else serving,
+        terminating is True,
+        sys.intern(zone),
+        sys.intern(node),
+        str(target.get("name") or ""),
     )
+
+
+_FLAG = frozenset({bool, NoneType})
+
+
+def _wrong(ref: Ref, index: int, raw: dict[str, Any]) -> DecodeError:
+    """What is wrong with an endpoint in which something is."""
+    path = f"endpoints[{index}]"
+    try:
+        for name, kind in (
+            ("addresses", list),
+            ("conditions", dict),
+            ("targetRef", dict),
+            ("zone", str),
+            ("nodeName", str),
+        ):
+            _expect(ref, f"{path}.{name}", raw.get(name) or None, kind, None)
+        for name in ("ready", "serving", "terminating"):
+            _expect(ref, f"{path}.conditions.{name}", (raw.get("conditions") or {}).get(name), bool, None)
+    except DecodeError as error:
+        return error
+    return DecodeError(ref, f"{path}.addresses[0]", "must be an IP address")
 
 
 @functools.lru_cache(maxsize=16384)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import re
 import socket
 import sys
@@ -118,7 +117,6 @@ def _bootstrap(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit code. What stops it is one sentence on standard error."""
     args = parser().parse_args(argv)
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what gRPC's core would print we say ourselves, in words
     level = logging.INFO if args.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:

@@ -13,8 +13,6 @@ from fairlead_operator.api.objects import InvalidPolicy, read_backend, read_poli
 
 KINDS = frozenset({"LoadBalancerPolicy", "Backend", "Service", "EndpointSlice", "Pod", "Secret", "ReferenceGrant"})
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
 #: No object of ours nests a tenth as deep.
 DEEPEST = 200
 
@@ -69,14 +67,18 @@ def _first_lines(text: str) -> Iterator[int]:
         if isinstance(event, yaml.DocumentStartEvent):
             line = 0
         elif isinstance(event, yaml.NodeEvent) and not line:
-            line = event.start_mark.line + 1
+            line = _line(event)
             yield line
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > DEEPEST:
-            raise ManifestError(f"line {event.start_mark.line + 1}: nested more than {DEEPEST} deep")
+            raise ManifestError(f"line {_line(event)}: nested more than {DEEPEST} deep")
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _plain(value: Any) -> Any:

@@ -322,10 +322,27 @@ def test_r38_a_first_wildcard_request_is_answered_even_with_nothing() -> None:
 
 def test_r39_a_reconnecting_client_gets_the_differences_only() -> None:
     hand = DeltaHand(snapshot((CDS, "same", "S"), (CDS, "new", "N"), (CDS, "changed", "2")))
-    hand.ask(CDS, "*", known={"same": version("S"), "changed": version("1"), "gone": version("G")})
+    hand.ask(CDS, "*", known={"same": version("S"), "changed": version("1")})
     assert hand.only().names == ("new", "changed")
+
+
+def test_r39_r43_what_is_gone_is_removed_after_the_routes_of_a_reconnecting_client_are_up_to_date() -> None:
+    hand = DeltaHand(snapshot((CDS, "b", "B"), (LDS, "l", "L"), (RDS, "r", "to b")))
+    hand.ask(CDS, "*", known={"a": version("A"), "b": version("B")})
+    hand.ask(LDS, known={"l": version("L")})
+    assert hand.responses() == []
+    hand.ask(RDS, "r", known={"r": version("to a")})
+    assert hand.only().names == ("r",)
     hand.ack()
-    assert [s for s in hand.sent() if s[0] == "Cluster"] == [("Cluster", (), ("gone",))]
+    assert hand.sent() == [("Cluster", (), ("a",))]
+
+
+def test_r39_a_reconnecting_client_without_routes_is_not_waited_for() -> None:
+    hand = DeltaHand(EMPTY)
+    hand.ask(CDS, "*", known={"a": version("A")})
+    assert hand.take() == []
+    hand.events += hand.stream.resumed()
+    assert hand.sent() == [("Cluster", (), ("a",))]
 
 
 def test_r39_a_reconnecting_client_that_has_everything_gets_nothing() -> None:

@@ -38,6 +38,8 @@ class Health(enum.Enum):
     DRAINING = "Draining"
     EXCLUDED = "Excluded"
 
+    __hash__ = object.__hash__  # Enum's is written in Python; this is a part of every endpoint's
+
 
 #: ``envoy.config.core.v3.HealthStatus`` by number: load assignments are written without the typed binding.
 HEALTH_STATUS = {Health.HEALTHY: 1, Health.DRAINING: 3, Health.DEGRADED: 5}

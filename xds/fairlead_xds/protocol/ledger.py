@@ -32,17 +32,33 @@ class Flight:
         nonce: of the response.
         sent: what it says about each name (``None``: there is no such resource).
         prior: what the client had under each name before, and has again if it refuses.
-        whole: nothing was taken out of ``sent`` since; otherwise what is left may be refused for what is not.
+        stale: names that the client unsubscribed from since: the answer says nothing about them, and a refusal may be
+            because of them.
+        asked: names that answer a question: the client may have lost what it had under them.
     """
 
     nonce: str
     sent: dict[str, Resource | None]
     prior: dict[str, Held]
-    whole: bool = True
+    stale: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
 
     @property
     def versions(self) -> dict[str, str | None]:
-        return {name: version_of(resource) for name, resource in self.sent.items()}
+        return {name: version_of(resource) for name, resource in self.current.items()}
+
+    @property
+    def current(self) -> dict[str, Resource | None]:
+        """``sent`` without what is stale."""
+        if not self.stale:
+            return self.sent
+        return {name: resource for name, resource in self.sent.items() if name not in self.stale}
+
+    def follow(self, earlier: Flight) -> None:
+        """Stand for *earlier* too: the client answers both at once, or neither."""
+        before = earlier.current
+        self.sent = {**before, **self.sent}
+        self.prior.update({name: earlier.prior[name] for name in before})
 
 
 @dataclass(slots=True)
@@ -60,8 +76,9 @@ class Ledger:
         puts: names to send -> what the client has now.
         removes: names to say are gone -> what the client has now.
         parked: names whose current version the client has refused -> what it has now (XDS_RULES 15).
-        refused: name -> version refused last; forgotten when another version of it is accepted.
-        owed: names to answer although nothing differs (XDS_RULES 33, 34, 36, 45).
+        refused: name -> version refused last; forgotten when the client accepts something under that name.
+        owed: names to answer even if nothing differs (XDS_RULES 33, 34, 36, 45) -> whether the client asked. It then hears
+            at once if there is none; other removals wait for their turn.
         suspects: groups of names to send apart from each other, after a refusal that named none of them.
         flight: the response whose answer is awaited; at most one.
         late: a response whose answer is awaited no longer, but may still come.
@@ -80,7 +97,7 @@ class Ledger:
     removes: dict[str, Held] = field(default_factory=dict)
     parked: dict[str, Held] = field(default_factory=dict)
     refused: dict[str, str | None] = field(default_factory=dict)
-    owed: dict[str, None] = field(default_factory=dict)
+    owed: dict[str, bool] = field(default_factory=dict)
     suspects: list[list[str]] = field(default_factory=list)
     flight: Flight | None = None
     late: Flight | None = None
@@ -102,11 +119,22 @@ class Ledger:
         resource = self.resources.get(name)
         if resource is None or not self.covers(name) or name in self.puts or name in self.parked:
             return False
+        if self.owed.get(name):
+            return False
         return not any(
-            name in flight.sent and version_of(flight.prior[name]) != resource.version
+            name in flight.current and (name in flight.asked or version_of(flight.prior[name]) != resource.version)
             for flight in (self.flight, self.late)
             if flight is not None
         )
+
+    def lacking(self) -> list[str]:
+        """The resources that ``has`` denies, found at the cost of those that are not settled."""
+        open_ = {*self.puts, *self.parked}
+        open_.update(*(flight.sent for flight in (self.flight, self.late) if flight is not None))
+        found = [name for name in open_ if name in self.resources and self.covers(name) and not self.has(name)]
+        if not self.wild and not self.names.issuperset(self.resources):
+            found.extend(self.resources.keys() - self.names)
+        return found
 
     def publish(self, resources: Mapping[str, Resource], changed: Iterable[str]) -> None:
         """Take *resources* for what the client should have; only *changed* names differ from before."""
@@ -118,7 +146,7 @@ class Ledger:
     # --- subscription
 
     def subscribe(self, names: Iterable[str], known: Mapping[str, str]) -> None:
-        """Add explicit *names*, each to be answered (XDS_RULES 33) unless the client has it, by what it *known* s."""
+        """Add explicit *names*, each to be answered (XDS_RULES 33) unless the client has it, where *known* says what it has."""
         fresh = dict.fromkeys(map(sys.intern, names))
         old, self.names = self.names, shared(self.names.union(fresh))
         for name in fresh:
@@ -126,21 +154,24 @@ class Ledger:
                 held = self._held(name, self.resources)  # by the wildcard, and that does not change
                 self.refused.pop(name, None)
             else:
-                held = known.get(name)
+                held = known.get(name) or self._in_flight(name)
                 self._forget(name)
             self._settle(name, held)
             if self.delta and name not in known:
-                self.owed[name] = None
+                self.owed[name] = True
 
     def unsubscribe(self, names: Iterable[str]) -> None:
         """Drop explicit *names*; those that were never there are ignored (XDS_RULES 35)."""
         gone = self.names.intersection(names)
         self.names = shared(self.names - gone)
         for name in gone:
+            held = self._in_flight(name)
             self._forget(name)
-            if self.wild and self.delta:  # XDS_RULES 36: the client drops it and has to hear whether the wildcard still covers it.
-                self._settle(name, None)
-                self.owed[name] = None
+            if self.wild:
+                self._settle(name, held)
+            if self.wild and self.delta:
+                # XDS_RULES 36: the client drops it, and has to hear whether the wildcard still covers it.
+                self.owed[name] = True
 
     def subscribe_all(self, known: Mapping[str, str]) -> None:
         """Turn the wildcard on; *known* is what the client has already, by name."""
@@ -163,7 +194,7 @@ class Ledger:
     def owe(self, name: str) -> None:
         """Send *name* again even if the client has it (XDS_RULES 45); one that it refused stays parked."""
         if name in self.resources and self.covers(name) and name not in self.parked:
-            self.owed[name] = None
+            self.owed.setdefault(name, False)
 
     def trust(self) -> None:
         """The client has all of it already: it said so by the version of the whole (XDS_RULES 21)."""
@@ -194,7 +225,9 @@ class Ledger:
             flight.sent[name] = self.resources.get(name)
             self.puts.pop(name, None)
             self.removes.pop(name, None)
-            self.owed.pop(name, None)
+            self.parked.pop(name, None)
+            if self.owed.pop(name, False):
+                flight.asked.add(name)
         self.flight, self.last_nonce, self.answer = flight, nonce, False
         for emptied in (self.puts, self.removes, self.owed):
             if not emptied:
@@ -206,8 +239,7 @@ class Ledger:
         if self.flight is None:
             return
         if self.late is not None:  # merge, so that a client that never answers costs a bounded amount
-            self.flight.prior.update(self.late.prior)
-            self.flight.sent = {**self.late.sent, **self.flight.sent}
+            self.flight.follow(self.late)
         self.late, self.flight = self.flight, None
 
     # --- answers
@@ -218,8 +250,7 @@ class Ledger:
             # Answers come in order: that of the late flight will not come after this one.
             landed, self.flight = self.flight, None
             if self.late is not None:
-                landed.prior.update(self.late.prior)
-                landed.sent = {**self.late.sent, **landed.sent}
+                landed.follow(self.late)
                 self.late = None
             return landed
         if self.late is not None and nonce == self.late.nonce:
@@ -230,9 +261,8 @@ class Ledger:
     def accept(self, flight: Flight) -> None:
         """The client has applied *flight*."""
         if self.refused:
-            for name, resource in flight.sent.items():
-                if name in self.refused and self.refused[name] != version_of(resource):
-                    del self.refused[name]
+            for name in flight.current:
+                self.refused.pop(name, None)
 
     def refuse(self, flight: Flight, blamed: Collection[str], *, rest_applied: bool) -> tuple[list[str], bool]:
         """The client has refused *flight*; *blamed* are the names that it gave, if any.
@@ -241,12 +271,15 @@ class Ledger:
             The names held at fault, and whether that is certain. If it is not, they are queued to go in halves.
         """
         # A removal is only suspect in a response that holds nothing else.
-        suspects = [name for name, resource in flight.sent.items() if resource is not None] or list(flight.sent)
-        alone = len(suspects) == 1 and flight.whole
+        sent = flight.current
+        suspects = [name for name, resource in sent.items() if resource is not None] or list(sent)
+        alone = len(suspects) == 1 and not flight.stale
         guilty = suspects if alone else [name for name in suspects if name in blamed]
         for name in guilty:
-            self.refused[name] = version_of(flight.sent[name])
-        for name in guilty if guilty and rest_applied else flight.sent:
+            self.refused[name] = version_of(sent[name])
+            if version_of(flight.prior[name]) == version_of(sent[name]):
+                flight.prior[name] = None  # it was sent again, and is not accepted any more
+        for name in guilty if guilty and rest_applied else sent:
             self._roll_back(name, flight, again=name not in guilty)
         if guilty:
             return guilty, True
@@ -262,6 +295,13 @@ class Ledger:
                 return filed[name]
         return clean.get(name)
 
+    def _in_flight(self, name: str) -> Held:
+        """What a client that drops and takes *name* again may get from responses that it has not seen yet."""
+        for flight in (self.flight, self.late):
+            if flight is not None and flight.sent.get(name) is not None:
+                return flight.sent[name]
+        return None
+
     def _settle(self, name: str, held: Held) -> None:
         """File *name* by what the client holds and what it should hold."""
         self.puts.pop(name, None)
@@ -273,15 +313,16 @@ class Ledger:
             return
         if name in self.refused and self.refused[name] == version:
             self.parked[name] = held
-            self.owed.pop(name, None)
+            if not self.owed.get(name, True):
+                del self.owed[name]
         elif want is not None:
             self.puts[name] = held
         elif self.delta or self.everything:  # else absence cannot be told, and the client drops it by itself
             self.removes[name] = held
 
     def _sendable(self) -> Iterable[str]:
-        for name in self.owed:
-            if name not in self.removes:  # a removal has its own turn
+        for name, asked in self.owed.items():
+            if asked or name not in self.removes:
                 yield name
         for name in self.puts:
             if name not in self.owed:
@@ -292,14 +333,15 @@ class Ledger:
             filed.pop(name, None)
         for flight in (self.flight, self.late):
             if flight is not None and name in flight.sent:
-                del flight.sent[name], flight.prior[name]
-                flight.whole = False
+                flight.stale.add(name)
 
     def _roll_back(self, name: str, flight: Flight, *, again: bool) -> None:
         prior = flight.prior[name]
-        if self.flight is not None and name in self.flight.sent:
+        if self.flight is not None and name in self.flight.current:
             self.flight.prior[name] = prior  # a newer response is on its way; should it be refused, this is left
             return
         self._settle(name, prior)
-        if again and name not in self.puts:
+        if again and name in flight.asked:
+            self.owed[name] = True
+        elif again and name not in self.puts:
             self.owe(name)  # it was sent although nothing differed, so it is owed still

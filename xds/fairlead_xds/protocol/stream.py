@@ -7,7 +7,7 @@ published, and writes the bytes of each ``Response`` that comes back. Streams do
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -164,6 +164,11 @@ class Stream(ABC):
         """The client is subscribed to the resource and has accepted the version that the snapshot has of it."""
         ledger = self._ledgers.get(type_url)
         return ledger is not None and ledger.has(name)
+
+    def lacking(self, type_url: TypeUrl) -> Collection[str]:
+        """The names of the type in the snapshot for which ``has`` says no."""
+        ledger = self._ledgers.get(type_url)
+        return ledger.lacking() if ledger is not None else self._snapshot.resources(type_url).keys()
 
     def unsettled(self) -> list[Unsettled]:
         """The types that have something to send, to answer, or to hear of."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from envoy_data_plane.envoy.config.cluster.v3 import (
     Cluster,
     ClusterClusterProtocolSelection,
+    ClusterCustomClusterType,
     ClusterDiscoveryType,
-    ClusterDnsLookupFamily,
     ClusterEdsClusterConfig,
 )
 from envoy_data_plane.envoy.config.core.v3 import Address, SocketAddress
@@ -16,8 +16,10 @@ from envoy_data_plane.envoy.config.endpoint.v3 import (
     LbEndpoint,
     LocalityLbEndpoints,
 )
+from envoy_data_plane.envoy.extensions.clusters.common.dns.v3 import DnsLookupFamily
+from envoy_data_plane.envoy.extensions.clusters.dns.v3 import DnsCluster
 
-from fairlead_xds.encode import encode
+from fairlead_xds.encode import any_of, encode
 from fairlead_xds.features import algorithm, endpoints, limits
 from fairlead_xds.features.source import ads
 from fairlead_xds.features.value import timedelta
@@ -32,11 +34,10 @@ def cluster(backend: Backend) -> bytes:
     return encode(
         Cluster(
             name=backend.name,
-            type=ClusterDiscoveryType.STRICT_DNS if by_dns else ClusterDiscoveryType.EDS,
+            type=None if by_dns else ClusterDiscoveryType.EDS,
+            cluster_type=_dns() if by_dns else None,
             eds_cluster_config=None if by_dns else ClusterEdsClusterConfig(eds_config=ads()),
             load_assignment=_hosts(backend) if by_dns else None,
-            dns_lookup_family=ClusterDnsLookupFamily.ALL if by_dns else ClusterDnsLookupFamily.AUTO,
-            respect_dns_ttl=by_dns,
             connect_timeout=timedelta(CONNECT_TIMEOUT),
             load_balancing_policy=algorithm.load_balancing_policy(backend.load_balancer),
             common_lb_config=endpoints.common_lb_config(backend.persistence),
@@ -46,6 +47,12 @@ def cluster(backend: Backend) -> bytes:
             protocol_selection=ClusterClusterProtocolSelection.USE_CONFIGURED_PROTOCOL,
         )
     )
+
+
+def _dns() -> ClusterCustomClusterType:
+    """Every address of every name is an endpoint, for as long as DNS says."""
+    config = DnsCluster(dns_lookup_family=DnsLookupFamily.ALL, respect_dns_ttl=True)
+    return ClusterCustomClusterType(name="envoy.clusters.dns", typed_config=any_of(config))
 
 
 def _hosts(backend: Backend) -> ClusterLoadAssignment:

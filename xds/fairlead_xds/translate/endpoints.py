@@ -7,29 +7,44 @@ a concatenation. Written with upb instead of the typed binding, which is eighty 
 from __future__ import annotations
 
 import functools
+import operator
 
 from envoy.config.core.v3 import base_pb2
-from envoy.config.endpoint.v3 import endpoint_components_pb2
+from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
-from fairlead_xds.features.endpoints import HEALTH_STATUS
+from fairlead_xds.features.endpoints import HEALTH_STATUS, Health
 from fairlead_xds.model import Endpoint, LoadAssignment
 from fairlead_xds.wire import delimited
 
-# envoy.config.endpoint.v3: ClusterLoadAssignment {cluster_name = 1, endpoints = 2},
+# envoy.config.endpoint.v3: ClusterLoadAssignment {cluster_name = 1, endpoints = 2, policy = 4},
 # LocalityLbEndpoints {locality = 1, lb_endpoints = 2}.
-_CLUSTER_NAME, _ENDPOINTS, _LOCALITY, _LB_ENDPOINTS = 1, 2, 1, 2
+_CLUSTER_NAME, _ENDPOINTS, _POLICY, _LOCALITY, _LB_ENDPOINTS = 1, 2, 4, 1, 2
+
+_ADDRESS_AND_PORT = operator.itemgetter(0, 1)
 
 
 def cluster_load_assignment(assignment: LoadAssignment) -> bytes:
     """The load assignment, endpoints in the order of their zone and address, so that equal sets give equal bytes."""
     zones: dict[str, list[Endpoint]] = {}
-    for endpoint in sorted(assignment.endpoints, key=lambda e: e[:2]):
+    for endpoint in sorted(assignment.endpoints, key=_ADDRESS_AND_PORT):
         zones.setdefault(endpoint.zone, []).append(endpoint)
     parts = [delimited(_CLUSTER_NAME, assignment.name.encode())]
     for zone in sorted(zones):
         body = _locality(zone) + b"".join(map(lb_endpoint, zones[zone]))
         parts.append(delimited(_ENDPOINTS, body))
+    if any(endpoint.health is Health.DEGRADED for endpoint in assignment.endpoints):
+        parts.append(_healthy_first(len(assignment.endpoints)))
     return b"".join(parts)
+
+
+def _healthy_first(count: int) -> bytes:
+    """One healthy endpoint of *count* is enough for all traffic.
+
+    Envoy's factor of 140 % would give degraded endpoints a share as soon as fewer than 71 % are healthy.
+    """
+    policy = endpoint_pb2.ClusterLoadAssignment.Policy()
+    policy.overprovisioning_factor.value = max(140, 100 * count)
+    return delimited(_POLICY, policy.SerializeToString())
 
 
 @functools.lru_cache(maxsize=1024)
