@@ -64,6 +64,14 @@ async def serve(commands: dict[str, Callable[..., Awaitable[Any]]]) -> None:
         print(json.dumps(answer), flush=True)
 
 
+def peak() -> float:
+    """The most that was resident so far, MB (proc(5): VmHWM of status, in kB of 1024 bytes)."""
+    for line in Path("/proc/self/status").read_text("ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
+
+
 def resident() -> float:
     """Resident memory of this process, MB of 10**6 bytes (proc(5): field 2 of statm, in pages)."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])

@@ -106,8 +106,8 @@ class Server:
         return found
 
     async def memory(self) -> dict[str, float]:
-        """MB: of the modules alone, and now."""
-        return {"modules": self._before, "now": process.resident()}
+        """MB: of the modules alone, now, and the most there was."""
+        return {"modules": self._before, "now": process.resident(), "peak": process.peak()}
 
 
 async def main() -> None:

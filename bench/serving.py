@@ -24,6 +24,16 @@ async def measure(services: int, *, quick: bool) -> list[Figure]:
         for streams in STREAMS:
             await clients.ask("connect", port=port, streams=streams)
             await server.ask("settled", streams=streams)
+            connected = (await server.ask("memory"))["now"]
+            figures.append(
+                Figure(
+                    what="resident memory, all connected",
+                    services=services,
+                    streams=streams,
+                    unit="MB",
+                    samples=[connected],
+                )
+            )
             figures += await _with(server, clients, services, streams, quick=quick)
     return figures
 
@@ -54,9 +64,10 @@ async def _with(server: Child, clients: Child, services: int, streams: int, *, q
             figure("bytes per policy change and stream", "bytes", [policies["bytes"] / max(2, runs // 5)]),
         ]
     if streams == STREAMS[-1] or streams == 1:
-        memory = (await server.ask("memory"))["now"]
+        memory = await server.ask("memory")
         target = 150.0 if (services, streams) == (1000, 500) else None
-        figures.append(figure("resident memory", "MB", [memory], target))
+        figures.append(figure("resident memory after the changes", "MB", [memory["now"]], target))
+        figures.append(figure("… at most", "MB", [memory["peak"]]))
     return figures
 
 

@@ -18,11 +18,11 @@ from fairlead_operator import handlers
 from fairlead_operator.api.meta import Ref, ref_of
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.metrics import Metrics
+from fairlead_operator.options import StartError, split
 from fairlead_operator.progress import Report
 from fairlead_operator.sources.client import ConfigError, KubeClient, connect
 from fairlead_operator.sources.policies import SWEEP, PolicySource
 from fairlead_operator.sources.reflector import KINDS, Reflector, Timings
-from fairlead_operator.standalone import StartError, split
 from fairlead_operator.status_server import StatusServer
 from fairlead_operator.status_writer import StatusWriter
 from fairlead_operator.supervised import Supervised
@@ -120,7 +120,7 @@ class Operator:
 
         return Supervised(
             "kopf",
-            lambda stop: handlers.run(stop, told, self.client.credentials),
+            lambda: handlers.run(told, self.client.credentials),
             on_start=started,
             backoff=self.options.kopf_backoff,
         )
@@ -148,7 +148,7 @@ class Operator:
         for reflector in self.reflectors:
             await reflector.synced.wait()
         self.plane.synced()
-        log.info("serving: %d policies, %d Services", *(len(self.plane.world.refs(k)) for k in _COUNTED))
+        log.info("serving: everything was listed, %d policies among it", len(self.plane.world.policies))
 
     def _proxies(self) -> list[Proxy]:
         return self.server.proxies()
@@ -156,9 +156,6 @@ class Operator:
     def _report(self, report: Report) -> None:
         self.metrics.changes += 1
         self.metrics.propagation.observe(report.seconds)
-
-
-_COUNTED = ("LoadBalancerPolicy", "Service")
 
 
 def check(options: OperatorOptions) -> None:

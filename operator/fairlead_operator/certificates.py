@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 
 def problem(certificate: bytes, key: bytes) -> str:
     """Why the PEM chain and the PEM key cannot serve together; empty when they can. Never shows their content."""
+    # Loaded with the first certificate: it is a tenth of the memory of a control plane that serves none.
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
     try:
         chain = x509.load_pem_x509_certificates(certificate)
     except ValueError:

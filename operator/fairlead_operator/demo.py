@@ -9,7 +9,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from fairlead_operator.standalone import Options, Standalone, StartError
+from fairlead_operator.options import Options, StartError
+from fairlead_operator.standalone import Standalone
 
 HOST = "127.0.0.1"
 GATEWAY_PORT = 8080

@@ -5,7 +5,6 @@ Handlers are ``on.event`` only: nothing is annotated, and no finalizer blocks a 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -67,8 +66,6 @@ def settings() -> kopf.OperatorSettings:
     return result
 
 
-async def run(stop: asyncio.Event, told: Told, credentials: Callable[[], Awaitable[Credentials]]) -> None:
-    """kopf, until *stop* is set or it fails. Without peering, liveness endpoint and events."""
-    await kopf.operator(
-        registry=registry(told, credentials), settings=settings(), standalone=True, clusterwide=True, stop_flag=stop
-    )
+async def run(told: Told, credentials: Callable[[], Awaitable[Credentials]]) -> None:
+    """kopf, until it is cancelled or fails. Without peering, liveness endpoint and events."""
+    await kopf.operator(registry=registry(told, credentials), settings=settings(), standalone=True, clusterwide=True)

@@ -9,19 +9,22 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from fairlead_operator import reconcile
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
 from fairlead_operator.api.objects import LoadBalancerPolicy
+from fairlead_operator.conditions import Findings
 from fairlead_operator.fleet import Fleet
-from fairlead_operator.handover import PATIENCE, Handover, have_routes
+from fairlead_operator.handover import PATIENCE, Handover
 from fairlead_operator.lanes import HoldOff, LeadingEdge
 from fairlead_operator.progress import Progress, Report
 from fairlead_operator.quarantine import Quarantine, Refusal
-from fairlead_operator.reconcile import Reconciled, count
-from fairlead_operator.status import Subject, kind_of, status
+from fairlead_operator.reconcile import Reconciled
+from fairlead_operator.status import Rollout, Subject, kind_of, status
+from fairlead_operator.tally import Tally
 from fairlead_operator.world import Changed, Lane, World
 from fairlead_xds.features.endpoints import Health
 from fairlead_xds.model import LoadAssignment
@@ -74,6 +77,8 @@ class ControlPlane:
         self._status = HoldOff(STATUS_QUIET, STATUS_LONGEST)
         self._settle, self._status_from = settle, 0.0
         self._services: dict[Ref, None] = {}
+        self._tally = Tally()
+        self._said: dict[Ref, tuple[Subject, Findings, Rollout, Counter[Health]]] = {}
         self._usable: dict[str, bool] = {}
         self._what: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -101,7 +106,7 @@ class ControlPlane:
         changed = self.world.delete(ref)
         if ref.kind == "LoadBalancerPolicy":
             self.statuses.pop(ref, None)
-            self._quarantine.forget(self.world)  # at once: another object of that name begins at the same generation
+            self._said.pop(ref, None)
             self._quarantine.forget(self.world)  # generations start anew if it comes back
         if changed.lane is not Lane.NOTHING:
             self._changed(changed, f"{ref.kind} {ref.namespace}/{ref.name} deleted")
@@ -153,23 +158,24 @@ class ControlPlane:
         self._quarantine.forget(self.world)
         held = self._quarantine.held(self.world)
         self.reconciled = reconcile.reconcile(self.world, held, address=self._address)
+        self._tally.reconciled(self.reconciled)
         snapshots = self._translator.run(self.reconciled.proxies)
-        before, self._usable = self._usable, {
-            assignment.name: _usable(assignment)
-            for config in self.reconciled.proxies.values()
-            for assignment in config.assignments
-        }
+        before, self._usable = (
+            self._usable,
+            {
+                assignment.name: _usable(assignment)
+                for config in self.reconciled.proxies.values()
+                for assignment in config.assignments
+            },
+        )
         dying = [name for name, usable in self._usable.items() if not usable and before.get(name)]
         self._fleet.published(snapshots)
         what = self._take_what()
         for key, wanted in snapshots.items():
-            snapshot = self._handover.hold(key, wanted, self._store.current(key), dying)
+            snapshot = self._handover.hold(key, wanted, self._store.current(key), dying, self._time())
             self._published(key, self._store.publish(key, snapshot), what)
         self._store.retain(snapshots)
-        self._why_handover = what
-        self._hand_over()
-        if self._handover.keys:
-            asyncio.get_running_loop().call_later(PATIENCE, self._hand_over_at_last, self._handover.keys)
+        self._begin_handover(what)
         self._mark_status()
 
     def run_endpoints(self) -> None:
@@ -179,6 +185,7 @@ class ControlPlane:
         what = self._take_what()
         turned = False
         for service in services:
+            self._tally.changed(service)
             for name, (binding, keys) in self.reconciled.bindings.get(service, {}).items():
                 assignment = reconcile.load_assignment(self.world, binding)
                 usable = _usable(assignment)
@@ -193,17 +200,23 @@ class ControlPlane:
         if turned:  # a side of a split has died or come alive: the weights of its routes follow
             self.run_config()
 
-    def _hand_over(self) -> None:
-        """Where the routes lead elsewhere by now, useless endpoints go."""
+    def _begin_handover(self, why: tuple[tuple[str, ...], float]) -> None:
+        """Endpoints that turned useless wait for the routes, a moment at most (see ``handover``)."""
+        self._why_handover = why
         for key in self._handover.keys:
             proxies = (proxy for proxy in self._proxies() if proxy.key == key)
-            if have_routes(proxies, self._store.current(key)):
-                self._hand_over_at_last([key])
+            if not self._handover.wait_for(key, proxies, self._store.current(key)):
+                self._hand_over(key)
+        if self._handover.keys:
+            asyncio.get_running_loop().call_later(PATIENCE, self._end_handover)
 
-    def _hand_over_at_last(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            changes = self._store.publish_resources(key, self._handover.release(key))
-            self._published(key, changes, self._why_handover)
+    def _end_handover(self) -> None:
+        for key in self._handover.keys:
+            self._hand_over(key, self._time())
+
+    def _hand_over(self, key: str, now: float = float("inf")) -> None:
+        changes = self._store.publish_resources(key, self._handover.release(key, now))
+        self._published(key, changes, self._why_handover)
 
     def _published(self, key: str, changes: Changes, what: tuple[tuple[str, ...], float]) -> None:
         if changes:
@@ -223,13 +236,15 @@ class ControlPlane:
     def disconnected(self, proxy: Proxy) -> None:
         log.info("proxy %s of gateway %s disconnected", proxy.node.id, proxy.key)
         self._progress.disconnected(proxy, self._time())
-        self._hand_over()
+        if self._handover.heard(proxy, None):
+            self._hand_over(proxy.key)
         self._mark_status()
 
     def acked(self, proxy: Proxy, event: Acked) -> None:
         self._progress.acked(proxy, self._time())
         if event.type_url is not TypeUrl.ENDPOINT:
-            self._hand_over()
+            if self._handover.heard(proxy, self._store.current(proxy.key)):
+                self._hand_over(proxy.key)
             self._mark_status()
 
     def nacked(self, proxy: Proxy, event: Nacked) -> None:
@@ -270,6 +285,7 @@ class ControlPlane:
         if self._config.due() is not None:
             return  # the world is ahead of what was reconciled; that run asks for this one again
         again = False
+        now = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
         quarantined = self._quarantine.held(self.world)
         self._fleet.survey()
         for ref, policy in list(self.world.policies.items()):
@@ -288,10 +304,11 @@ class ControlPlane:
             else:
                 subject = Subject(policy.generation, "", "")
             previous = self.statuses.get(ref, {})
-            now = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
-            computed = status(
-                subject, findings, rollout, count(self.world, self.reconciled, ref), previous=previous, now=now
-            )
+            says = (subject, findings, rollout, self._tally.count(self.world, ref))
+            if previous and self._said.get(ref) == says:
+                continue
+            self._said[ref] = says
+            computed = status(*says, previous=previous, now=now)
             if computed != previous:
                 self.statuses[ref] = computed
                 self._on_status(ref, computed)

@@ -7,8 +7,6 @@ import contextlib
 import signal
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fairlead_operator import bootstrap
@@ -16,6 +14,7 @@ from fairlead_operator.api.meta import Ref
 from fairlead_operator.envoy import Envoy, EnvoyError
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.metrics import Metrics
+from fairlead_operator.options import Options, StartError, split
 from fairlead_operator.progress import Report
 from fairlead_operator.sources.files import Directory
 from fairlead_operator.status_server import StatusServer
@@ -23,23 +22,6 @@ from fairlead_xds.auth import NodeClusterAuthenticator
 from fairlead_xds.observer import Proxy
 from fairlead_xds.server import XdsServer
 from fairlead_xds.store import Store
-
-
-class StartError(Exception):
-    """It cannot start; the message is one sentence that says what to do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What the command line says. Addresses are ``host:port``; ``seconds`` ends the run by itself."""
-
-    directory: Path
-    xds_address: str = "127.0.0.1:18000"
-    status_address: str = "127.0.0.1:18001"
-    listen_address: str = "0.0.0.0"  # noqa: S104 - a gateway's listeners are for everyone
-    envoy: bool = True
-    seconds: float | None = None
-
 
 Say = Callable[[str], None]
 
@@ -196,14 +178,6 @@ def live_line(report: Report) -> str:
     resources = ", ".join(f"{count} {name}" for name, count in report.resources.items())
     who = ", ".join(report.proxies[:3]) + (f" and {len(report.proxies) - 3} more" if len(report.proxies) > 3 else "")
     return f"  {shown} -> {resources}; acknowledged by {who} after {report.seconds * 1000:.1f} ms"
-
-
-def split(address: str) -> tuple[str, int]:
-    """``127.0.0.1:18000`` -> host and port. Raises StartError."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise StartError(f"{address!r} is not an address: write it as 127.0.0.1:18000")
-    return host.strip("[]"), int(port)
 
 
 def _reachable(host: str) -> str:

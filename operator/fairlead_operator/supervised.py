@@ -15,8 +15,8 @@ from fairlead_operator.sources.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
-#: Runs until the event is set. It gets a new event, of the loop that it runs in, each time.
-Main = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+#: Runs until it is cancelled.
+Main = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Supervised:
@@ -41,7 +41,7 @@ class Supervised:
         self._backoff, self._healthy_after = Backoff(*backoff), healthy_after
         self._ending = threading.Event()
         self._lock = threading.Lock()
-        self._current: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._current: tuple[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
         # A daemon: should it not end in time, the process does all the same.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -53,8 +53,8 @@ class Supervised:
         self._ending.set()
         with self._lock:
             if self._current is not None:
-                loop, event = self._current
-                loop.call_soon_threadsafe(event.set)
+                loop, task = self._current
+                loop.call_soon_threadsafe(task.cancel)
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, patience)
         if self._thread.is_alive():
@@ -75,14 +75,14 @@ class Supervised:
                 self._ending.wait(delay)
 
     async def _once(self) -> None:
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
         began = loop.time()
         with self._lock:
-            self._current = (loop, stop)
-        if self._ending.is_set():
-            stop.set()
+            self._current = (loop, task)
         try:
-            await self._main(stop)
+            if not self._ending.is_set():
+                await self._main()
         finally:
             with self._lock:
                 self._current = None

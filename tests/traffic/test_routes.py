@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.support.http_client import Client, Response
-from tests.support.manifests import listener, route, site
-from tests.support.traffic import World, free_port
+from tests.support.manifests import attached, listener, route, site
+from tests.support.traffic import DRAINING, World, free_port
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -244,18 +244,19 @@ async def test_of_two_policies_that_claim_a_host_the_older_has_it(world: World) 
     assert world.is_true("younger")
 
 
-async def test_a_host_claimed_by_a_route_and_by_a_listener(world: World) -> None:
-    """Exact: two policies that come to serve one hostname of a port by different fields: the younger is Conflicted."""
+async def test_a_listener_that_names_a_host_has_it_before_a_wildcard(world: World) -> None:
+    """Exact: Envoy would refuse a port's table that holds a host twice. The closer listener gets it, the other is told so."""
     await _services(world, "a", "b")
-    world.policy(
-        "older", site(listener(world.port, "*.example.com"), route("all", "a", hostnames=["a.example.com"])), age=10
-    )
-    world.policy("younger", site(listener(world.port, "a.example.com"), "b"))
+    routes = [route("a", "a", hostnames=["a.example.com"]), route("rest", "a")]
+    world.policy("wild", site(listener(world.port, "*.example.com"), routes), age=10)
+    world.policy("close", site(listener(world.port, "a.example.com"), "b"))
     await world.settled()
 
-    assert world.is_true("older")
-    assert await _ask(world, "a.example.com") == "a"
-    assert world.condition("younger", "Accepted")["reason"] == "Conflicted"
+    assert await _ask(world, "a.example.com") == "b"
+    assert await _ask(world, "b.example.com") == "a"
+    assert world.is_true("close")
+    assert world.is_true("wild")
+    assert world.condition("wild", "Degraded")["reason"] == "HostnameTaken"
 
 
 async def test_an_attached_policy_speaks_for_its_service_wherever_it_is_used(world: World) -> None:
@@ -267,12 +268,7 @@ async def test_an_attached_policy_speaks_for_its_service_wherever_it_is_used(wor
     world.policy("one", site(listener(world.port), "a", loadBalancer={"type": "Random"}))
     world.policy("two", site(listener(other), [split, route("b", "b", matches=[_path("PathPrefix", "/b")])]))
     world.policy(
-        "for-a",
-        {
-            "targetRefs": [{"name": "a"}],
-            "loadBalancer": {"type": "RoundRobin"},
-            "sessionPersistence": {"name": "STICKY"},
-        },
+        "for-a", attached("a", loadBalancer={"type": "RoundRobin"}, sessionPersistence={"name": "STICKY"})
     )
     await world.settled()
     assert world.is_true("for-a")
@@ -299,11 +295,9 @@ async def test_an_attached_policy_speaks_for_its_service_wherever_it_is_used(wor
 
 async def test_an_attached_policy_sets_endpoints(world: World) -> None:
     """Exact: allTerminating Fail by the attached policy."""
-    from tests.support.traffic import DRAINING
-
     (a,) = await world.service("a", 1)
     world.policy("site", site(listener(world.port), "a"))
-    world.policy("for-a", {"targetRefs": [{"name": "a"}], "endpoints": {"allTerminating": "Fail"}})
+    world.policy("for-a", attached("a", endpoints={"allTerminating": "Fail"}))
     world.endpoints("a", {a: DRAINING})
     await world.settled()
     assert await _ask(world, "h") == "503"

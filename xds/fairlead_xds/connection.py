@@ -14,6 +14,7 @@ from fairlead_xds.observer import Observer, Proxy, Stuck
 from fairlead_xds.protocol.events import Acked, Event, Ignored, Nacked, Response
 from fairlead_xds.snapshot import TypeUrl
 from fairlead_xds.store import Store
+from fairlead_xds.turns import LARGE, Turns
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,15 @@ class Connection:
     """Runs one stream until either side ends it. Made by the server when the client is known."""
 
     def __init__(
-        self, context: Any, proxy: Proxy, *, store: Store, observer: Observer, clock: Callable[[], float]
+        self,
+        context: Any,
+        proxy: Proxy,
+        first: bytes,
+        *,
+        store: Store,
+        observer: Observer,
+        clock: Callable[[], float],
+        turns: Turns,
     ) -> None:
         self.proxy = proxy
         self._context = context
@@ -37,6 +46,8 @@ class Connection:
         self._store = store
         self._observer = observer
         self._clock = clock
+        self._turns = turns
+        self._first = first
         self._outbox: deque[Response] = deque()
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -45,8 +56,8 @@ class Connection:
         self._ignored = False
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def run(self, first: bytes) -> None:
-        """Serve the client, beginning with its *first* message, until it goes or ``end`` is called.
+    async def run(self) -> None:
+        """Serve the client, beginning with its first message, until it goes or ``end`` is called.
 
         Raises:
             ProtocolError: the client broke the protocol.
@@ -54,7 +65,7 @@ class Connection:
         unsubscribe = self._store.subscribe(self.proxy.key, self._wake.set)
         self._observer.connected(self.proxy)
         resumed = asyncio.get_running_loop().call_later(_RESUME, lambda: self._handle(self._stream.resumed()))
-        self._tasks = [asyncio.ensure_future(self._read(first)), asyncio.ensure_future(self._write())]
+        self._tasks = [asyncio.ensure_future(self._read()), asyncio.ensure_future(self._write())]
         try:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -96,10 +107,12 @@ class Connection:
             self._observer.stuck(self.proxy, stuck)
             self._handle(self._stream.give_up(stuck.type_url))
 
-    async def _read(self, first: bytes) -> None:
-        data: Any = first
+    async def _read(self) -> None:
+        data: Any = self._first
+        self._first = b""
         while data is not grpc.aio.EOF:
             self._handle(self._stream.receive(data))
+            del data  # a client that comes back says all that it has, 40 kB with a thousand services
             await self._room.wait()
             data = await self._context.read()
 
@@ -112,7 +125,11 @@ class Connection:
                 response = self._outbox.popleft()
                 if len(self._outbox) < _PILE:
                     self._room.set()
-                await self._context.write(response.body)
+                if response.size > LARGE:
+                    async with self._turns.turn():
+                        await self._context.write(response.body)
+                else:
+                    await self._context.write(response.body)
                 # The answer may have come before write() returned; ``overdue`` asks the stream, so that is harmless.
                 self._awaited[response.type_url] = (response.nonce, self._clock())
 

@@ -26,6 +26,7 @@ from fairlead_xds.protocol.events import ProtocolError
 from fairlead_xds.protocol.sotw import SotwStream
 from fairlead_xds.protocol.stream import Stream
 from fairlead_xds.store import Store
+from fairlead_xds.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ class XdsServer:
         self._clock = clock
         self._wall_clock = wall_clock
         self._connections: dict[int, Connection] = {}
+        self._turns = Turns()
         self._opened = asyncio.Event()
         self._server: grpc.aio.Server | None = None
         self._watchdog: asyncio.Task[None] | None = None
@@ -163,21 +165,29 @@ class XdsServer:
         return handle
 
     async def _serve(self, variant: type[Stream], context: Any) -> None:
+        connection = await self._admit(variant, context)
+        if connection is None:
+            return
+        self._connections[id(connection)] = connection
+        try:
+            await connection.run()
+        finally:
+            del self._connections[id(connection)]
+
+    async def _admit(self, variant: type[Stream], context: Any) -> Connection | None:
+        """Who it is and what it gets, when it may be served; ``None`` if the client went."""
         first = await self._first_message(context)
         if first is None:
-            return
+            return None
         node = variant.node_of(first)
         key = await self._authenticator.key_of(node, _peer(context))
         if isinstance(key, Refusal):
             raise ProtocolError(key.status, key.reason)
         await self._opened.wait()
         proxy = Proxy(key, node, context.peer(), self._wall_clock(), variant(self._store.current(key)))
-        connection = Connection(context, proxy, store=self._store, observer=self._observer, clock=self._clock)
-        self._connections[id(connection)] = connection
-        try:
-            await connection.run(first)
-        finally:
-            del self._connections[id(connection)]
+        return Connection(
+            context, proxy, first, store=self._store, observer=self._observer, clock=self._clock, turns=self._turns
+        )
 
     async def _first_message(self, context: Any) -> bytes | None:
         try:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from fairlead_operator.cli import operator, translate
-from fairlead_operator.standalone import Options, StartError
+from fairlead_operator.options import Options, StartError, split
 
 QUICKSTART = Path(__file__).resolve().parents[3] / "examples" / "quickstart"
 
@@ -104,7 +104,6 @@ def _demo(args: argparse.Namespace) -> int:
 
 def _bootstrap(args: argparse.Namespace) -> int:
     from fairlead_operator import bootstrap  # noqa: PLC0415 - quick --help
-    from fairlead_operator.standalone import split  # noqa: PLC0415
 
     host, port = split(args.xds_address)
     config = bootstrap.bootstrap(

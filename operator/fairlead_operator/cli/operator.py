@@ -29,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     logging.getLogger("fairlead_operator").setLevel(logging.INFO)
     # kopf tells every retry as an error; what matters, its end, is told by who starts it again.
     logging.getLogger("kopf").setLevel(logging.DEBUG if args.verbose else logging.CRITICAL)
+    logging.getLogger("kubernetes").setLevel(logging.ERROR)  # its warnings come again as our errors
     options = OperatorOptions(
         kubeconfig=args.kubeconfig,
         context=args.context,

@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from fairlead_operator.offline import OfflineError, translate
+from fairlead_operator.options import StartError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,25 +25,31 @@ def _texts(names: list[str]) -> list[tuple[str, str]]:
             continue
         path = Path(name)
         files = sorted(p for p in path.iterdir() if p.suffix in {".yaml", ".yml", ".json"}) if path.is_dir() else [path]
-        found += [(str(file), file.read_text(encoding="utf-8")) for file in files]
+        found += [(str(file), _text(file)) for file in files]
     return found
 
 
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise StartError(f"{file}: not UTF-8: {error.reason} at byte {error.start}") from None
+
+
 def run(args: argparse.Namespace) -> int:
+    from fairlead_operator.offline import OfflineError, translate  # noqa: PLC0415 - quick --help
+
     try:
         xds, status = translate(_texts(args.filename))
     except OfflineError as error:
-        print(f"fairlead: {error}", file=sys.stderr)
-        return 1
+        raise StartError(str(error)) from None
     except OSError as error:
-        print(f"fairlead: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
-    except UnicodeDecodeError as error:
-        print(f"fairlead: a file is not UTF-8: {error.reason} at byte {error.start}", file=sys.stderr)
-        return 1
+        raise StartError(f"{error.filename}: {error.strerror}") from None
     shown: dict[str, Any] = (
         {"xds": xds, "status": status} if args.show == "all" else {"xds": xds, "status": status}[args.show]
     )
+    import yaml  # noqa: PLC0415 - quick --help
+
     print(yaml.safe_dump(shown, sort_keys=False, width=120), end="")
     return 0 if all(_accepted(entry) for entry in status.values()) else 2
 

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -176,9 +177,16 @@ async def connect(kubeconfig: str | None = None, context: str | None = None) -> 
                 kubeconfig, context=context, client_configuration=configuration, persist_config=False
             )
 
+    where = "the pod's service account" if inside else kubeconfig or "kubectl's configuration"
     try:
+        _check(kubeconfig)
         await load()
     except (kubernetes_config.ConfigException, OSError, ValueError) as error:
-        where = "the pod's service account" if inside else kubeconfig or "the kubeconfig"
-        raise ConfigError(f"no cluster by {where}: {error}") from None
+        raise ConfigError(f"no cluster by {where}: {error}: name one with --kubeconfig and --context") from None
     return KubeClient(configuration, load)
+
+
+def _check(kubeconfig: str | None) -> None:
+    """Raises OSError: ``kubernetes.aio`` would take a missing file for an empty one."""
+    if kubeconfig is not None:
+        Path(kubeconfig).stat()

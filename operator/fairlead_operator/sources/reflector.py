@@ -10,9 +10,9 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from fairlead_operator.api.meta import API_VERSION, Ref
+from fairlead_operator.api.meta import API_VERSION, ref_of
 from fairlead_operator.sources.backoff import Backoff
 from fairlead_operator.sources.client import CONNECTION_ERRORS, ApiError, KubeClient
 from fairlead_operator.sources.files import Sink
@@ -130,7 +130,8 @@ class Reflector:
             else:
                 self._sink.delete(step.ref)
         except Exception:
-            log.exception("%s: a bug, please report it", _name(step))
+            ref = ref_of(step.raw) if isinstance(step, Apply) else step.ref
+            log.exception("%s: a bug, please report it", ref)
 
     def _absent(self) -> float:
         """The cluster does not have this kind."""
@@ -154,7 +155,3 @@ class Reflector:
         if self._trouble and self._trouble != "absent":
             log.info("%s: watching again", self._kind.plural)
         self._trouble = ""
-
-
-def _name(step: Apply | Delete) -> Ref | Any:
-    return step.raw["metadata"].get("name") if isinstance(step, Apply) else step.ref

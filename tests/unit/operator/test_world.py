@@ -11,7 +11,8 @@ import pytest
 from fairlead_operator.api.meta import DecodeError, Ref
 from fairlead_operator.api.objects import InvalidPolicy
 from fairlead_operator.world import CONFIG, NOTHING, Changed, Lane, World
-from tests.support import certificates, manifests
+from tests.support import manifests
+from tests.support.certificates import pair
 from tests.support.manifests import NAMESPACE, Raw, endpoint, endpoint_slice, listener, policy, service, site
 from tests.support.worlds import backend, in_namespace, policy_ref, service_ref, world_of
 
@@ -34,7 +35,7 @@ def _addresses(world: World, of: str) -> list[str]:
         service("web"),
         endpoint_slice("web", 8080, [endpoint("10.0.0.1")]),
         policy("web", site(listener(80), "web")),
-        manifests.secret("tls", *certificates.pair("a.example.com")),
+        manifests.secret("tls", *pair("a.example.com")),
     ],
     ids=lambda raw: raw["kind"],
 )
@@ -186,7 +187,7 @@ def test_policies_come_the_older_first_then_by_name() -> None:
 
 
 def _secret(host: str, **data: Any) -> Raw:
-    raw = manifests.secret("tls", *certificates.pair(host))
+    raw = manifests.secret("tls", *pair(host))
     return raw | {"data": raw["data"] | {key.replace("_", "."): value for key, value in data.items()}}
 
 
@@ -198,7 +199,7 @@ SECRET = Ref("Secret", NAMESPACE, "tls")
     [
         ({"tls_crt": base64.b64encode(b"no certificate").decode()}, "no PEM certificate"),
         ({"tls_key": base64.b64encode(b"no key").decode()}, "no unencrypted PEM private key"),
-        ({"tls_key": base64.b64encode(certificates.pair("b.example.com")[1]).decode()}, "not the key of"),
+        ({"tls_key": base64.b64encode(pair("b.example.com")[1]).decode()}, "not the key of"),
         ({"tls_key": "%%%"}, "not base64"),
         ({"tls_key": None}, "missing"),
     ],
@@ -209,7 +210,7 @@ def test_a_bad_update_of_a_certificate_keeps_the_one_that_served(change: dict[st
     world.apply(_secret("a.example.com", **change))
 
     kept = world.secrets[SECRET]
-    assert (kept.certificate, kept.key) == certificates.pair("a.example.com")
+    assert (kept.certificate, kept.key) == pair("a.example.com")
     assert words in kept.error
     assert "BEGIN" not in kept.error
 
@@ -218,7 +219,7 @@ def test_a_good_certificate_ends_the_error_of_a_bad_one() -> None:
     world = world_of(_secret("a.example.com"), _secret("a.example.com", tls_key="%%%"), _secret("b.example.com"))
 
     assert world.secrets[SECRET].error == ""
-    assert world.secrets[SECRET].certificate == certificates.pair("b.example.com")[0]
+    assert world.secrets[SECRET].certificate == pair("b.example.com")[0]
 
 
 def test_a_certificate_that_never_served_has_nothing_to_keep() -> None:

@@ -215,6 +215,13 @@ def test_r15_what_is_left_of_a_refused_response_is_not_blamed_for_what_was_dropp
     assert hand.stream.has(EDS, "good")
 
 
+def test_r15_a_removal_in_a_response_refused_as_a_whole_is_told_again() -> None:
+    hand = settled(DeltaHand(snapshot((LDS, "old", "1"))), CDS, LDS)
+    hand.publish(snapshot((LDS, "bad", "1")))
+    hand.nack("Proto constraint validation failed")
+    assert hand.sent() == [("Listener", (), ("old",))]
+
+
 def test_r16_a_nack_that_also_changes_names_is_heard() -> None:
     hand = settled(DeltaHand(snapshot((RDS, "r", "1"), (RDS, "s", "S"))), LDS)
     hand.ask(RDS, "r")

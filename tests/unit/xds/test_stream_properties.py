@@ -49,6 +49,7 @@ class Side:
     asked: bool = False
     named: bool = False
     unanswered: set[str] = field(default_factory=set)
+    questions: set[str] = field(default_factory=set)  # asked for, and no answer accepted yet
     pending: list[Response] = field(default_factory=list)
 
     def covers(self, name: str) -> bool:
@@ -196,7 +197,9 @@ class Machine(RuleBasedStateMachine):
                 side.held.pop(name, None)
             side.held.update({n: body for n, body in good.items() if n not in wrong and side.covers(n)})
         error = None
-        if wrong:
+        if not wrong:
+            side.questions -= {*response.names, *response.removed}
+        else:
             error = "malformed"
             if good:
                 error = "Error adding/updating cluster(s) " + ", ".join(f"{name}: malformed" for name in wrong)
@@ -223,8 +226,9 @@ class Machine(RuleBasedStateMachine):
         side = self.sides[response.type_url]
         assert not side.pending
         side.pending.append(response)
-        asked, side.unanswered = side.unanswered, side.unanswered - {*response.names, *response.removed}
-        self.in_order(response, asked)
+        side.questions |= side.unanswered
+        side.unanswered -= {*response.names, *response.removed}
+        self.in_order(response, side.questions)
 
     def in_order(self, response: Response, asked: set[str]) -> None:
         clusters, listeners, routes = (self.sides[t] for t in (CDS, LDS, RDS))
@@ -313,7 +317,7 @@ class DeltaMachine(Machine):
 class SotwMachine(Machine):
     stream_type = SotwStream
 
-    def request(self, type_url: TypeUrl, *, nonce: str = "", error: str | None = None) -> bytes:
+    def request(self, type_url: TypeUrl, *, nonce: str = "", error: str | None = None, **_: Any) -> bytes:
         side = self.sides[type_url]
         names = sorted(side.names) + (["*"] if side.wild and side.named else [])
         request = discovery_pb2.DiscoveryRequest(type_url=type_url, response_nonce=nonce, resource_names=names)

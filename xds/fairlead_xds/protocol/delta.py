@@ -66,7 +66,7 @@ class DeltaStream(Stream):
         # An empty answer if there is nothing: Envoy waits for one to start (XDS_RULES 38), unless it has started.
         ledger.answer = not known and not ledger.puts
 
-    def _encode(self, ledger: Ledger, flight: Flight) -> bytes:
+    def _encode(self, ledger: Ledger, flight: Flight) -> tuple[bytes, ...]:
         wires, removed = [], []
         for name, resource in flight.sent.items():
             if resource is not None:

@@ -16,14 +16,25 @@ class Response:
         nonce: unique in the stream (XDS_RULES 5).
         names: resources in it, in order; empty for a heartbeat-like empty answer.
         removed: names that it says do not exist (delta only).
-        body: a serialized ``DiscoveryResponse`` or ``DeltaDiscoveryResponse``.
+        parts: a serialized ``DiscoveryResponse`` or ``DeltaDiscoveryResponse``, in pieces. Those of resources are shared
+            by all streams, so a response that waits to be written costs little.
     """
 
     type_url: TypeUrl
     nonce: str
     names: tuple[str, ...]
     removed: tuple[str, ...]
-    body: bytes = field(repr=False)
+    parts: tuple[bytes, ...] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """How many bytes ``body`` has."""
+        return sum(map(len, self.parts))
+
+    @property
+    def body(self) -> bytes:
+        """The message in one piece, made anew each time."""
+        return b"".join(self.parts)
 
 
 @dataclass(frozen=True, slots=True)

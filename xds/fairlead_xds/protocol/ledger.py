@@ -110,6 +110,11 @@ class Ledger:
         """Nothing to add or update, and no answer awaited."""
         return not self.puts and self.flight is None
 
+    @property
+    def idle(self) -> bool:
+        """There is nothing that could go now."""
+        return self.flight is not None or not (self.puts or self.owed or self.answer or self.removes)
+
     def covers(self, name: str) -> bool:
         """The client is subscribed to *name*."""
         return self.wild or name in self.names
@@ -150,8 +155,8 @@ class Ledger:
         fresh = dict.fromkeys(map(sys.intern, names))
         old, self.names = self.names, shared(self.names.union(fresh))
         for name in fresh:
-            if self.wild and name not in old and name not in known:
-                held = self._held(name, self.resources)  # by the wildcard, and that does not change
+            if (self.wild or name in old) and name not in known:
+                held = self._held(name, self.resources)  # it was subscribed to already, and that does not change
                 self.refused.pop(name, None)
             else:
                 held = known.get(name) or self._in_flight(name)
@@ -182,6 +187,12 @@ class Ledger:
         for name, version in known.items():
             if name not in self.resources and name not in self.names:
                 self._settle(name, version)
+        crossing = [name for flight in (self.flight, self.late) if flight is not None for name in flight.stale]
+        for name in crossing:
+            if name not in self.names:
+                self._settle(name, self._in_flight(name))
+                if self.delta:
+                    self.owed[name] = True
 
     def unsubscribe_all(self) -> None:
         """Turn the wildcard off; explicit names stay."""
@@ -274,14 +285,15 @@ class Ledger:
         sent = flight.current
         suspects = [name for name, resource in sent.items() if resource is not None] or list(sent)
         alone = len(suspects) == 1 and not flight.stale
+        certain = alone or bool(blamed)  # those blamed may all be stale, and then none of the others is at fault
         guilty = suspects if alone else [name for name in suspects if name in blamed]
         for name in guilty:
             self.refused[name] = version_of(sent[name])
             if version_of(flight.prior[name]) == version_of(sent[name]):
                 flight.prior[name] = None  # it was sent again, and is not accepted any more
-        for name in guilty if guilty and rest_applied else sent:
+        for name in guilty if blamed and rest_applied else sent:
             self._roll_back(name, flight, again=name not in guilty)
-        if guilty:
+        if certain:
             return guilty, True
         half = len(suspects) // 2
         self.suspects[:0] = [group for group in (suspects[:half], suspects[half:]) if group]

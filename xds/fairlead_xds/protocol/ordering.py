@@ -1,9 +1,11 @@
 """When a type may be sent: make before break, in each stream and across coalesced pushes (XDS_RULES 43, 44, 48).
 
 Routes are not warmed, so a route that names a new cluster goes when that cluster is in place: its response was
-answered, which Envoy does when the cluster is warm. While a cluster warms Envoy answers nothing for clusters, so what
-warming needs (endpoints, secrets) waits for nothing. What is no longer referenced goes last: after listeners and routes
-that stopped referring to it were accepted. A refused listener or route keeps its old references, and so keeps them.
+answered, which Envoy does when the cluster is warm. A route may also lead to a cluster that was empty until now, so
+what is known of endpoints is sent before it (and is applied before it, being on the same stream). While a cluster warms
+Envoy answers nothing for clusters, so what warming needs (endpoints, secrets) waits for nothing. What is no longer
+referenced goes last: after listeners and routes that stopped referring to it were accepted. A refused listener or route
+keeps its old references, and so keeps them.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ def may_put(type_url: TypeUrl, ledgers: Mapping[TypeUrl, Ledger]) -> bool:
     if type_url is TypeUrl.ROUTE:
         listener = ledgers.get(TypeUrl.LISTENER)
         listeners_sent = listener is None or not (listener.puts or listener.removes)
-        return listeners_sent and _settled(TypeUrl.CLUSTER, ledgers)
+        endpoints = ledgers.get(TypeUrl.ENDPOINT)
+        endpoints_sent = endpoints is None or not endpoints.puts
+        return listeners_sent and endpoints_sent and _settled(TypeUrl.CLUSTER, ledgers)
     return True
 
 

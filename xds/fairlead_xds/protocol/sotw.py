@@ -71,7 +71,7 @@ class SotwStream(Stream):
         elif ledger.wild and not wild:  # XDS_RULES 30
             ledger.unsubscribe_all()
 
-    def _encode(self, ledger: Ledger, flight: Flight) -> bytes:
+    def _encode(self, ledger: Ledger, flight: Flight) -> tuple[bytes, ...]:
         version = self._snapshot.type_version(ledger.type_url)
         if not ledger.everything:
             wires = [resource.sotw_wire for resource in flight.sent.values() if resource is not None]

@@ -192,8 +192,8 @@ class Stream(ABC):
         """Apply one request to *ledger*: answers and subscription."""
 
     @abstractmethod
-    def _encode(self, ledger: Ledger, flight: Flight) -> bytes:
-        """The response that says what *flight* says."""
+    def _encode(self, ledger: Ledger, flight: Flight) -> tuple[bytes, ...]:
+        """The response that says what *flight* says, in pieces."""
 
     @abstractmethod
     def _chunk(self, ledger: Ledger) -> tuple[int, int]:
@@ -242,7 +242,7 @@ class Stream(ABC):
         out: list[Event] = []
         for type_url in ordering.ORDER:
             ledger = self._ledgers.get(type_url)
-            if ledger is None or ledger.flight is not None or not ordering.may_put(type_url, self._ledgers):
+            if ledger is None or ledger.idle or not ordering.may_put(type_url, self._ledgers):
                 continue
             count, size = self._chunk(ledger)
             names = ledger.draw(count=count, size=size)
@@ -262,12 +262,12 @@ class Stream(ABC):
     def _respond(self, ledger: Ledger, names: Iterable[str]) -> Response:
         self._nonces += 1
         flight = ledger.send(str(self._nonces), names)
-        body = self._encode(ledger, flight)
+        parts = self._encode(ledger, flight)
         put = tuple(name for name, resource in flight.sent.items() if resource is not None)
         removed = tuple(name for name, resource in flight.sent.items() if resource is None)
         if ledger.type_url is TypeUrl.CLUSTER:
             self._owe_endpoints(put)
-        return Response(ledger.type_url, flight.nonce, put, removed, body)
+        return Response(ledger.type_url, flight.nonce, put, removed, parts)
 
     def _owe_endpoints(self, clusters: Iterable[str]) -> None:
         """An updated cluster warms until its load assignment comes again, changed or not (XDS_RULES 45).

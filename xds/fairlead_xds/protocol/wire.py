@@ -25,20 +25,19 @@ _SOTW_TAIL: Final = {
 }
 
 
-def delta_response(type_url: TypeUrl, nonce: str, version: str, resources: list[bytes], removed: list[str]) -> bytes:
-    """A ``DeltaDiscoveryResponse``; *resources* are ``Resource.delta_wire``, *version* is for people only."""
-    parts = [
+def delta_response(
+    type_url: TypeUrl, nonce: str, version: str, resources: list[bytes], removed: list[str]
+) -> tuple[bytes, ...]:
+    """The pieces of a ``DeltaDiscoveryResponse``; *resources* are ``Resource.delta_wire``, *version* is for people only."""
+    return (
         *resources,
         *(delimited(6, name.encode()) for name in removed),
         delimited(1, version.encode()),
         _DELTA_TAIL[type_url],
         delimited(_NONCE, nonce.encode()),
-    ]
-    return b"".join(parts)
-
-
-def sotw_response(type_url: TypeUrl, nonce: str, version: str, resources: list[bytes]) -> bytes:
-    """A ``DiscoveryResponse``; *resources* are ``Resource.sotw_wire``."""
-    return b"".join(
-        [*resources, delimited(1, version.encode()), _SOTW_TAIL[type_url], delimited(_NONCE, nonce.encode())]
     )
+
+
+def sotw_response(type_url: TypeUrl, nonce: str, version: str, resources: list[bytes]) -> tuple[bytes, ...]:
+    """The pieces of a ``DiscoveryResponse``; *resources* are ``Resource.sotw_wire``."""
+    return (*resources, delimited(1, version.encode()), _SOTW_TAIL[type_url], delimited(_NONCE, nonce.encode()))

@@ -26,7 +26,9 @@ class Translator:
     def run(self, configs: dict[str, ProxyConfig]) -> dict[str, Snapshot]:
         """A snapshot for each key."""
         self._last, self._bodies = self._bodies, {}
-        return {key: Snapshot.of(self._resources(config)) for key, config in configs.items()}
+        snapshots = {key: Snapshot.of(self._resources(config)) for key, config in configs.items()}
+        self._last = {}
+        return snapshots
 
     def _body(self, value: V, encode: Callable[[V], bytes]) -> bytes:
         body = self._bodies.get(value)

@@ -1,0 +1,42 @@
+"""The endpoint counts of policies for their status, counted anew only where endpoints have changed. Pure.
+
+Used by ``loop``: a change of one endpoint makes every status be looked at, and counting is most of that work.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.reconcile import Reconciled, count
+from fairlead_operator.world import World
+from fairlead_xds.features.endpoints import Health
+
+
+class Tally:
+    """What ``reconcile.count`` says, remembered for each policy until one of its Services changes."""
+
+    def __init__(self) -> None:
+        self._done = Reconciled()
+        self._counts: dict[Ref, Counter[Health]] = {}
+        self._policies: dict[Ref, set[Ref]] = {}
+
+    def reconciled(self, done: Reconciled) -> None:
+        """The config lane has run: everything may be different."""
+        self._done, self._counts = done, {}
+        self._policies = defaultdict(set)
+        for ref, bindings in done.clusters.items():
+            for binding in bindings:
+                self._policies[binding.source].add(ref)
+
+    def changed(self, service: Ref) -> None:
+        """The endpoints of *service* have changed."""
+        for ref in self._policies.get(service, ()):
+            self._counts.pop(ref, None)
+
+    def count(self, world: World, ref: Ref) -> Counter[Health]:
+        """The endpoints of a policy's backends by health."""
+        known = self._counts.get(ref)
+        if known is None:
+            known = self._counts[ref] = count(world, self._done, ref)
+        return known

@@ -1,0 +1,129 @@
+"""What the commands print and with which exit code they end."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fairlead_operator.cli.main import main, seconds
+from tests.support.manifests import Raw, attached, listener, policy, site
+from tests.support.static_bootstrap import complaint
+from tests.support.worlds import backend
+
+GOOD = [policy("site", site(listener(80), "web")), *backend("web")]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "manifests.yaml"
+
+
+def _write(file: Path, *objects: Raw) -> str:
+    file.write_text(yaml.safe_dump_all(objects), "utf-8")
+    return str(file)
+
+
+def test_translate_shows_configuration_and_status(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["translate", "-f", _write(file, *GOOD)]) == 0
+
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert [cluster["name"] for cluster in shown["xds"]["edge"]["Cluster"]] == ["shop/web:80"]
+    assert list(shown["status"]) == ["shop/site"]
+
+
+@pytest.mark.parametrize(("show", "keys"), [("xds", ["edge"]), ("status", ["shop/site"])])
+def test_translate_shows_what_is_asked_for(
+    file: Path, capsys: pytest.CaptureFixture[str], show: str, keys: list[str]
+) -> None:
+    assert main(["translate", "-f", _write(file, *GOOD), "--show", show]) == 0
+    assert list(yaml.safe_load(capsys.readouterr().out)) == keys
+
+
+def test_translate_reads_standard_input_directories_and_several_files(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(file, *GOOD[:1])
+    monkeypatch.setattr("sys.stdin", io.StringIO(yaml.safe_dump_all(GOOD[1:])))
+
+    assert main(["translate", "-f", str(file.parent), "-f", "-", "--show", "status"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["shop/site"]["endpoints"]["summary"] == "1/1"
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        [policy("site", site(listener(80), "gone"))],
+        [*GOOD, policy("younger", site(listener(80), "web"))],
+        [policy("over", attached("gone", loadBalancer={"type": "Random"}))],
+    ],
+    ids=["reference", "conflict", "target"],
+)
+def test_translate_ends_with_2_where_a_policy_is_not_accepted_or_resolved(file: Path, objects: list[Raw]) -> None:
+    """So that the checks of a repository of policies fail."""
+    assert main(["translate", "-f", _write(file, *objects)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"kind: Service\n", "manifests.yaml: line 1: Service default/: metadata.name: is missing"),
+        (b"kind: [", "manifests.yaml: line 2: not YAML"),
+        (b"\xff\xfe", "manifests.yaml: not UTF-8"),
+        (None, "manifests.yaml: No such file or directory"),
+    ],
+)
+def test_translate_ends_with_1_and_one_sentence_where_a_file_cannot_be_used(
+    file: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, words: str
+) -> None:
+    if content is not None:
+        file.write_bytes(content)
+
+    assert main(["translate", "-f", str(file)]) == 1
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert words in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_translate_never_shows_a_private_key(capsys: pytest.CaptureFixture[str]) -> None:
+    case = Path(__file__).parents[2] / "cases" / "https-sni" / "input.yaml"
+    assert "PRIVATE KEY" in case.read_text("utf-8")
+
+    assert main(["translate", "-f", str(case)]) == 0
+    assert "PRIVATE KEY" not in capsys.readouterr().out
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("address", ["127.0.0.1:18000", "[::1]:18000", "fairlead.example.com:18000"])
+def test_envoy_accepts_the_bootstrap(capsys: pytest.CaptureFixture[str], tmp_path: Path, address: str) -> None:
+    command = ["bootstrap", "--gateway", "edge", "--node", "edge-1", "--xds-address", address, "--admin-port", "9901"]
+    assert main(command) == 0
+
+    config = json.loads(capsys.readouterr().out)
+    assert config["node"] == {"id": "edge-1", "cluster": "edge"}
+    assert not complaint(config, tmp_path)
+
+
+@pytest.mark.parametrize("address", ["18000", ":18000", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:70000"])
+def test_an_address_that_is_none_is_one_sentence(capsys: pytest.CaptureFixture[str], address: str) -> None:
+    assert main(["bootstrap", "--gateway", "edge", "--xds-address", address]) == 1
+    assert capsys.readouterr().err == f"fairlead: {address!r} is not an address: write it as 127.0.0.1:18000\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("30s", 30.0), ("2m", 120.0), ("1m30s", 90.0), ("500ms", 0.5), ("1h", 3600.0), ("0s", 0.0)]
+)
+def test_durations(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "30", "s", "1.5s", "-1s", "1s ", "1d", "1sm"])
+def test_what_is_no_duration_is_told(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a duration: write 30s"):
+        seconds(text)

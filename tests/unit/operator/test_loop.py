@@ -1,0 +1,348 @@
+"""The two lanes with a real store, real streams and fake Envoys; no network, no waiting."""
+
+from __future__ import annotations
+
+import datetime
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.loop import ControlPlane
+from fairlead_operator.progress import Report
+from fairlead_xds.snapshot import Snapshot, TypeUrl
+from fairlead_xds.store import Store
+from fairlead_xds.testing import Client, DeltaClient, Refuse, SotwClient
+from tests.support.manifests import NAMESPACE, Raw, attached, endpoint, endpoint_slice, listener, policy, route, service
+from tests.support.manifests import site as site_of
+from tests.support.wire import Wire
+from tests.support.worlds import backend, bodies, policy_ref, snapshots
+
+THEN = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+
+class Scene:
+    """A control plane with its proxies."""
+
+    def __init__(self, *objects: Raw) -> None:
+        self.store = Store()
+        self.wire = Wire(self.store)
+        self.reports: list[Report] = []
+        self.written: list[tuple[Ref, dict[str, Any]]] = []
+        self.plane = ControlPlane(
+            self.store,
+            self.wire.proxies,
+            on_status=lambda ref, status: self.written.append((ref, status)),
+            on_report=self.reports.append,
+            now=lambda: THEN,
+        )
+        for raw in objects:
+            self.plane.apply(raw)
+        self.plane.synced()
+
+    def connect(self, name: str = "edge-1", *, refuse: Refuse | None = None, sotw: bool = False) -> Client:
+        variant = SotwClient if sotw else DeltaClient
+        client = variant(name, "edge", refuse)
+        self.wire.connect(self.plane, client)
+        self.settle()
+        return client
+
+    def settle(self) -> None:
+        """Run every lane and deliver until nothing moves."""
+        for _ in range(20):
+            self.plane.run_endpoints()
+            self.plane.run_config()
+            self.wire.deliver()
+            before = len(self.written)
+            self.plane.run_status()
+            if len(self.written) == before and self.plane._config.due() is None:
+                return
+        raise AssertionError("never settles")
+
+    def apply(self, *objects: Raw) -> None:
+        for raw in objects:
+            self.plane.apply(raw)
+        self.settle()
+
+    def current(self) -> Snapshot:
+        return self.store.current("edge")
+
+    def told(self, name: str, condition: str = "Programmed") -> tuple[str, str]:
+        status = self.plane.statuses[policy_ref(name)]
+        (found,) = (entry for entry in status["conditions"] if entry["type"] == condition)
+        return found["status"], found["reason"]
+
+    def message(self, name: str) -> str:
+        (found,) = (e for e in self.plane.statuses[policy_ref(name)]["conditions"] if e["type"] == "Programmed")
+        return str(found["message"])
+
+
+SITE = policy("site", site_of(listener(80), "web"))
+
+
+def _bad_path(path: str) -> Refuse:
+    """An Envoy that does not like tables in which this stands."""
+
+    def refuse(type_url: TypeUrl, name: str, body: bytes) -> str | None:
+        return f"no {path}" if type_url is TypeUrl.ROUTE and path.encode() in body else None
+
+    return refuse
+
+
+def _site(name: str, port: int, path: str = "/", **fields: Any) -> Raw:
+    spec = site_of(listener(80, f"{name}.com"), route("all", "web", matches=[{"path": {"value": path}}]))
+    return policy(name, spec, **fields)
+
+
+async def test_nothing_is_served_before_every_source_has_listed_once() -> None:
+    store = Store()
+    plane = ControlPlane(store, list)
+    for raw in (SITE, *backend("web")):
+        plane.apply(raw)
+
+    before = (store.open, store.keys())
+    plane.synced()
+
+    assert before == (False, [])
+    assert (store.open, store.keys()) == (True, ["edge"])
+    assert bodies(store.current("edge")) == bodies(snapshots(plane.world)["edge"])
+
+
+@pytest.mark.parametrize("sotw", [False, True], ids=["delta", "sotw"])
+async def test_a_proxy_gets_everything_and_the_policy_is_programmed(*, sotw: bool) -> None:
+    scene = Scene(SITE, *backend("web"))
+    client = scene.connect(sotw=sotw)
+
+    assert {(t, name) for t in TypeUrl for name in client.held[t]} == set(bodies(scene.current()))
+    assert scene.told("site") == ("True", "Programmed")
+
+
+async def test_the_endpoint_lane_touches_endpoints_only() -> None:
+    scene = Scene(SITE, *backend("web"))
+    client = scene.connect()
+    before = dict(client.received)
+
+    scene.plane.apply(endpoint_slice("web", 8080, [endpoint("10.0.0.1"), endpoint("10.0.0.2")]))
+    scene.plane.run_endpoints()
+    scene.wire.deliver()
+
+    assert {t: client.received[t] - before[t] for t in TypeUrl} == {
+        TypeUrl.CLUSTER: 0,
+        TypeUrl.ENDPOINT: 1,
+        TypeUrl.SECRET: 0,
+        TypeUrl.LISTENER: 0,
+        TypeUrl.ROUTE: 0,
+    }
+    assert bodies(scene.current()) == bodies(snapshots(scene.plane.world)["edge"])
+
+
+async def test_a_side_that_dies_or_comes_alive_takes_the_routes_along() -> None:
+    """The one case in which endpoints move routes."""
+    spec = site_of(listener(80), route("all", {"web": 1, "other": 1}))
+    scene = Scene(policy("site", spec), *backend("web"), service("other"))
+    scene.connect()
+    dead = scene.current().get(TypeUrl.ROUTE, "port-80/http")
+
+    scene.apply(endpoint_slice("other", 8080, [endpoint("10.0.0.9")]))
+    alive = scene.current().get(TypeUrl.ROUTE, "port-80/http")
+    scene.apply(endpoint_slice("other", 8080, []))
+
+    assert dead is not None
+    assert alive is not None
+    assert alive.version != dead.version
+    again = scene.current().get(TypeUrl.ROUTE, "port-80/http")
+    assert again is not None
+    assert again.version == dead.version
+
+
+def _events(chance: random.Random) -> Iterator[Raw]:
+    for _ in range(60):
+        name = chance.choice(["web", "other"])
+        found = [
+            endpoint(f"10.0.0.{i}", ready=chance.random() < 0.7, serving=True, terminating=chance.random() < 0.2)
+            for i in chance.sample(range(1, 9), chance.randrange(4))
+        ]
+        yield endpoint_slice(name, 8080, found)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_after_any_events_everybody_has_what_a_full_rebuild_says(seed: int) -> None:
+    """Endpoint lane, config lane, store, stream and client together lose nothing and leave nothing over."""
+    chance = random.Random(seed)
+    spec = site_of(listener(80), route("all", {"web": 1, "other": 1}))
+    scene = Scene(policy("site", spec), *backend("web"), *backend("other"))
+    clients = [scene.connect("edge-1"), scene.connect("edge-2", sotw=True)]
+
+    for raw in _events(chance):
+        scene.plane.apply(raw)
+        if chance.random() < 0.3:
+            scene.plane.run_endpoints()
+        if chance.random() < 0.5:
+            scene.wire.deliver()
+    scene.settle()
+
+    wanted = bodies(snapshots(scene.plane.world)["edge"])
+    assert bodies(scene.current()) == wanted
+    for client in clients:
+        assert {(t, name): body for t in TypeUrl for name, body in client.bodies[t].items()} == wanted
+
+
+async def test_what_cannot_be_read_changes_nothing_and_is_remembered_until_it_can() -> None:
+    scene = Scene(SITE, *backend("web"))
+    before = bodies(scene.current())
+    ref = Ref("Service", NAMESPACE, "web")
+
+    scene.apply(service("web") | {"spec": {"ports": "many"}})
+    assert bodies(scene.current()) == before
+    assert "spec.ports" in scene.plane.errors[ref]
+
+    scene.apply(service("web"))
+    assert scene.plane.errors == {}
+
+
+async def test_a_deleted_policy_leaves_nothing() -> None:
+    scene = Scene(SITE, *backend("web"))
+    client = scene.connect()
+
+    scene.plane.delete(policy_ref("site"))
+    scene.settle()
+
+    assert {t: held for t, held in client.held.items() if held} == {}
+    assert scene.plane.statuses == {}
+
+
+# --- status
+
+
+async def test_a_status_is_handed_on_only_when_it_differs() -> None:
+    scene = Scene(SITE, *backend("web"))
+    scene.settle()
+    assert [ref for ref, _ in scene.written] == [policy_ref("site")]
+
+    scene.apply(service("unrelated"))
+    assert len(scene.written) == 1
+
+
+async def test_a_policy_that_loses_a_conflict_is_programmed_nowhere() -> None:
+    """Although every proxy has all zero resources of it."""
+    scene = Scene(policy("old", site_of(listener(80), "web"), age=9), SITE, *backend("web"))
+    scene.connect()
+
+    assert scene.told("site") == ("False", "NotAccepted")
+    assert scene.plane.statuses[policy_ref("site")]["proxies"] == {
+        "connected": 1,
+        "programmed": 0,
+        "rejected": 0,
+        "summary": "0/1",
+    }
+
+
+async def test_an_attached_policy_is_programmed_by_acknowledgements_of_what_it_changes() -> None:
+    over = policy("over", attached("web", loadBalancer={"type": "Random"}))
+    scene = Scene(SITE, *backend("web"))
+
+    def refuse(type_url: TypeUrl, name: str, body: bytes) -> str | None:
+        return "no Random" if type_url is TypeUrl.CLUSTER and b"Random" in body else None
+
+    scene.connect(refuse=refuse)
+    assert scene.told("site") == ("True", "Programmed")
+    scene.apply(over)
+
+    assert scene.told("over") == ("False", "Rejected")
+    assert "no Random" in scene.message("over")
+    assert scene.told("site") == ("True", "Programmed")
+
+
+async def test_an_attached_policy_that_nobody_uses_says_so() -> None:
+    scene = Scene(SITE, *backend("web"), *backend("other"), policy("over", attached("other", endpoints={})))
+    scene.connect()
+
+    assert scene.told("over") == ("False", "NotUsed")
+
+
+# --- refusals
+
+
+async def test_a_refused_policy_is_told_in_envoys_words_and_the_others_move_on() -> None:
+    scene = Scene(_site("good", 80), *backend("web"))
+    client = scene.connect(refuse=_bad_path("/bad"))
+
+    scene.apply(_site("broken", 80, "/bad"))
+    assert scene.told("broken") == ("False", "Rejected")
+    assert "refused by edge-1: no /bad" in scene.message("broken")
+
+    scene.apply(_site("late", 80))
+    assert scene.told("good") == scene.told("late") == ("True", "Programmed")
+    assert b"late.com" in client.bodies[TypeUrl.ROUTE]["port-80/http"]
+
+
+async def test_a_corrected_policy_is_served_at_once() -> None:
+    scene = Scene(_site("site", 80, "/bad", generation=1), *backend("web"))
+    scene.connect(refuse=_bad_path("/bad"))
+    assert scene.told("site") == ("False", "Rejected")
+
+    scene.apply(_site("site", 80, "/fine", generation=2))
+    assert scene.told("site") == ("True", "Programmed")
+
+
+async def test_a_bad_edit_keeps_the_form_before_also_for_new_proxies() -> None:
+    scene = Scene(_site("site", 80, "/fine", generation=1), *backend("web"))
+    scene.connect("edge-1", refuse=_bad_path("/bad"))
+    before = bodies(scene.current())
+
+    scene.apply(_site("site", 80, "/bad", generation=2))
+    newcomer = scene.connect("edge-2", refuse=_bad_path("/bad"))
+
+    assert bodies(scene.current()) == before
+    assert b"/fine" in newcomer.bodies[TypeUrl.ROUTE]["port-80/http"]
+    assert scene.told("site") == ("False", "Rejected")
+
+
+async def test_of_several_new_policies_only_the_bad_one_is_held() -> None:
+    """They arrive together, so the refused table names them all: each is tried alone."""
+    scene = Scene(*backend("web"))
+    scene.connect(refuse=_bad_path("/bad"))
+
+    scene.apply(_site("a", 80), _site("b", 80, "/bad"), _site("c", 80), _site("d", 80))
+
+    assert {name: scene.told(name)[1] for name in "abcd"} == {
+        "a": "Programmed",
+        "b": "Rejected",
+        "c": "Programmed",
+        "d": "Programmed",
+    }
+
+
+async def test_a_deleted_policy_that_comes_back_is_judged_anew() -> None:
+    """Its generation is 1 again: neither the refusal nor the acceptance of the old one counts."""
+    scene = Scene(_site("site", 80, "/bad"), *backend("web"))
+    scene.connect(refuse=_bad_path("/bad"))
+
+    scene.plane.delete(policy_ref("site"))
+    scene.plane.apply(_site("site", 80, "/fine"))
+    scene.settle()
+    assert scene.told("site") == ("True", "Programmed")
+
+    scene.plane.delete(policy_ref("site"))
+    scene.plane.apply(_site("site", 80, "/bad"))
+    scene.settle()
+    assert scene.told("site") == ("False", "Rejected")
+
+
+# --- progress
+
+
+async def test_a_change_is_reported_when_every_proxy_has_it() -> None:
+    scene = Scene(SITE, *backend("web"))
+    scene.connect("edge-1")
+    scene.connect("edge-2", sotw=True)
+    scene.reports.clear()
+
+    scene.apply(endpoint_slice("web", 8080, [endpoint("10.0.0.7")]))
+
+    (report,) = scene.reports
+    assert report.what == ("EndpointSlice shop/web",)
+    assert report.resources == {"ClusterLoadAssignment": 1}
+    assert sorted(report.proxies) == ["edge-1", "edge-2"]

@@ -1,0 +1,306 @@
+"""What one inline policy becomes, and what is found wrong with its references."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.conditions import Findings
+from fairlead_operator.reconcile import count, reconcile
+from fairlead_operator.world import World
+from fairlead_xds.features.endpoints import Health
+from fairlead_xds.model import Host
+from tests.support import manifests
+from tests.support.certificates import pair
+from tests.support.manifests import (
+    NAMESPACE,
+    Raw,
+    endpoint,
+    endpoint_slice,
+    listener,
+    policy,
+    route,
+    service,
+    site,
+)
+from tests.support.worlds import (
+    backend,
+    in_namespace,
+    policy_ref,
+    reasons,
+    service_ref,
+    snapshots,
+    targets,
+    virtual_hosts,
+    world_of,
+)
+
+
+def _world(spec: Raw, *others: Raw) -> World:
+    return world_of(policy("site", spec), *backend("web"), *others)
+
+
+def _findings(world: World) -> Findings:
+    return reconcile(world).findings[policy_ref("site")]
+
+
+def _external(name: str, *endpoints: Raw) -> Raw:
+    return {
+        "apiVersion": "fairlead.dev/v1alpha1",
+        "kind": "Backend",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"endpoints": list(endpoints)},
+    }
+
+
+def _refs(*refs: Raw, **fields: Any) -> Raw:
+    return {"name": "all", "backendRefs": list(refs), **fields}
+
+
+# --- references
+
+
+@pytest.mark.parametrize(
+    ("ref", "expected"),
+    [
+        ({"name": "gone", "port": 80}, ("BackendNotFound", "spec.routes[0].backendRefs[0].name")),
+        ({"name": "web", "port": 81}, ("PortNotFound", "spec.routes[0].backendRefs[0].port")),
+        ({"name": "named", "port": 80}, ("UnsupportedService", "spec.routes[0].backendRefs[0].name")),
+        ({"kind": "Backend", "name": "gone"}, ("BackendNotFound", "spec.routes[0].backendRefs[0].name")),
+        ({"name": "web", "namespace": "data", "port": 80}, ("RefNotPermitted", "spec.routes[0].backendRefs[0]")),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_named_and_answers_503(ref: Raw, expected: tuple[str, str]) -> None:
+    named = service("named") | {"spec": {"type": "ExternalName", "externalName": "a.com"}}
+    world = _world(site(listener(80), _refs(ref)), named)
+
+    found = _findings(world)
+    assert reasons(found.resolved) == [expected]
+    assert found.accepted == ()
+    (only,) = virtual_hosts(snapshots(world)["edge"])["*"].routes
+    assert only.direct_response.status == 503
+
+
+def test_what_exists_serves_beside_what_does_not() -> None:
+    world = _world(site(listener(80), route("all", {"web": 90, "gone": 10})))
+
+    (only,) = virtual_hosts(snapshots(world)["edge"])["*"].routes
+    assert targets(only) == {"shop/web:80": 1}
+
+
+def test_a_grant_opens_another_namespace() -> None:
+    grant = {
+        "kind": "ReferenceGrant",
+        "metadata": {"name": "open", "namespace": "data"},
+        "spec": {
+            "from": [{"group": "fairlead.dev", "kind": "LoadBalancerPolicy", "namespace": NAMESPACE}],
+            "to": [{"group": "", "kind": "Service"}],
+        },
+    }
+    users = [in_namespace(raw, "data") for raw in backend("users")]
+    spec = site(listener(80), _refs({"name": "users", "namespace": "data", "port": 80}))
+
+    assert reasons(_findings(_world(spec, *users)).resolved) == [("RefNotPermitted", "spec.routes[0].backendRefs[0]")]
+    granted = _world(spec, *users, grant)
+    assert _findings(granted) == Findings()
+    assert [b.name for b in reconcile(granted).proxies["edge"].backends] == ["data/users:80"]
+
+
+# --- what the schema cannot hold
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"listeners": ["main", "nowhere"]}, "spec.routes[0].listeners[1]"),
+        ({"hostnames": ["other.com"]}, "spec.routes[0].hostnames"),
+        (
+            {"matches": [{"path": {"type": "RegularExpression", "value": "("}}]},
+            "spec.routes[0].matches[0].path.value",
+        ),
+        (
+            {"matches": [{}, {"headers": [{"name": "a", "type": "RegularExpression", "value": "(?!b)"}]}]},
+            "spec.routes[0].matches[1].headers[0].value",
+        ),
+    ],
+)
+def test_a_route_that_cannot_work_makes_the_policy_invalid(fields: Raw, path: str) -> None:
+    world = _world(site(listener(80, "shop.com"), route("all", "web", **fields)))
+
+    assert reasons(_findings(world).accepted) == [("Invalid", path)]
+    assert snapshots(world)["edge"].by_type == {}
+
+
+# --- splits
+
+
+def test_a_service_named_twice_gets_both_shares() -> None:
+    refs: list[Raw] = [
+        {"name": name, "port": 80, "weight": weight} for name, weight in (("web", 6), ("other", 1), ("web", 3))
+    ]
+    world = _world(site(listener(80), _refs(*refs)), *backend("other"))
+
+    (only,) = virtual_hosts(snapshots(world)["edge"])["*"].routes
+    assert targets(only) == {"shop/web:80": 9, "shop/other:80": 1}
+
+
+@pytest.mark.parametrize("dead", [[], [endpoint("10.0.0.9", ready=False)]], ids=["empty", "not ready"])
+def test_the_share_of_a_dead_side_goes_to_the_others(dead: list[Raw]) -> None:
+    """Envoy would answer 503 for it. Its cluster stays, so that it comes back at once."""
+    other = [service("other"), endpoint_slice("other", 8080, dead)]
+    world = _world(site(listener(80), route("all", {"web": 1, "other": 9})), *other)
+
+    (only,) = virtual_hosts(snapshots(world)["edge"])["*"].routes
+    assert targets(only) == {"shop/web:80": 1}
+    assert {reason for reason, _ in reasons(_findings(world).degraded)} == {"NoEndpoints"}
+    assert len(reconcile(world).proxies["edge"].backends) == 2
+
+
+def test_a_degraded_side_keeps_its_share() -> None:
+    other = [service("other"), endpoint_slice("other", 8080, [endpoint("10.0.0.9", ready=False)])]
+    spec = site(listener(80), route("all", {"web": 1, "other": 9}), endpoints={"notReady": "Degrade"})
+    world = _world(spec, *other)
+
+    (only,) = virtual_hosts(snapshots(world)["edge"])["*"].routes
+    assert sorted(targets(only).values()) == [1, 9]
+
+
+def test_when_all_sides_are_dead_one_of_them_answers() -> None:
+    """Envoy's 503 says "no healthy upstream"; a route without a cluster could not say which."""
+    world = world_of(policy("site", site(listener(80), route("all", {"a": 1, "b": 1}))), service("a"), service("b"))
+
+    (only,) = virtual_hosts(snapshots(world)["edge"])["*"].routes
+    assert targets(only) == {"shop/a:80": 1}
+
+
+def test_only_live_sides_are_hashed_for() -> None:
+    """A retry may take another host again when the side that hashes is dead."""
+    over = policy(
+        "over",
+        manifests.attached(
+            "other", loadBalancer={"type": "ConsistentHash", "consistentHash": {"hashOn": [{"type": "SourceIP"}]}}
+        ),
+    )
+    spec = site(listener(80), route("all", {"web": 1, "other": 1}))
+
+    (dead,) = virtual_hosts(snapshots(_world(spec, service("other"), over))["edge"])["*"].routes
+    (alive,) = virtual_hosts(snapshots(_world(spec, *backend("other"), over))["edge"])["*"].routes
+    assert len(dead.route.hash_policy) == 0
+    assert len(alive.route.hash_policy) == 1
+
+
+# --- routes
+
+
+def test_the_more_specific_match_is_tried_first_whatever_the_order() -> None:
+    paths = [("PathPrefix", "/"), ("PathPrefix", "/a"), ("RegularExpression", "/a/[0-9]+"), ("Exact", "/a/b")]
+    routes = [
+        route(f"r{i}", "web", matches=[{"path": {"type": kind, "value": value}}])
+        for i, (kind, value) in enumerate(paths)
+    ]
+    world = _world(site(listener(80), routes))
+
+    names = [entry.name for entry in virtual_hosts(snapshots(world)["edge"])["*"].routes]
+    assert names == ["shop/site/r3", "shop/site/r2", "shop/site/r1", "shop/site/r0"]
+
+
+def test_a_route_of_a_wildcard_serves_its_hosts_behind_their_own() -> None:
+    routes = [route("wide", "web", hostnames=["*.a.com"]), route("close", "web", hostnames=["x.a.com"])]
+    hosts = virtual_hosts(snapshots(_world(site(listener(80), routes)))["edge"])
+
+    assert {host: [entry.name for entry in found.routes] for host, found in hosts.items()} == {
+        "*.a.com": ["shop/site/wide"],
+        "x.a.com": ["shop/site/close", "shop/site/wide"],
+    }
+
+
+def test_a_route_stands_on_its_listeners_only() -> None:
+    world = _world(site([listener(80), listener(81, name="more")], [route("a", "web", listeners=["more"])]))
+    snapshot = snapshots(world)["edge"]
+
+    assert virtual_hosts(snapshot, "port-80/http") == {}
+    assert set(virtual_hosts(snapshot, "port-81/http")) == {"*"}
+
+
+# --- backends outside Kubernetes
+
+
+def test_addresses_are_endpoints_and_names_are_resolved_by_the_proxy() -> None:
+    refs = [{"kind": "Backend", "name": "by-address"}, {"kind": "Backend", "name": "by-name"}]
+    world = _world(
+        site(listener(80), _refs(*refs)),
+        _external("by-address", {"address": "192.0.2.1", "port": 9000, "weight": 3}),
+        _external("by-name", {"hostname": "a.com", "port": 443}),
+    )
+    config = reconcile(world).proxies["edge"]
+
+    assert {b.name: b.hosts for b in config.backends} == {
+        "shop/backend/by-address": (),
+        "shop/backend/by-name": (Host("a.com", 443),),
+    }
+    (assignment,) = config.assignments
+    assert [e[:2] for e in assignment.endpoints] == [("192.0.2.1", 9000)]
+
+
+def test_a_backend_is_never_taken_for_a_service() -> None:
+    """Service "backend" on port 80 and Backend "80" are two clusters."""
+    refs: list[Raw] = [{"name": "backend", "port": 80}, {"kind": "Backend", "name": "80"}]
+    world = _world(
+        site(listener(80), _refs(*refs)), *backend("backend"), _external("80", {"address": "192.0.2.1", "port": 9000})
+    )
+
+    assert len(reconcile(world).proxies["edge"].backends) == 2
+
+
+# --- certificates
+
+
+def test_a_listener_without_any_certificate_is_left_out() -> None:
+    world = _world(site([listener(80), listener(443, name="tls", secret="gone")], "web"))
+
+    assert [entry.port for entry in reconcile(world).proxies["edge"].listeners] == [80]
+    assert reasons(_findings(world).resolved) == [("CertificateNotFound", "spec.listeners[1].tls.certificateRefs[0]")]
+
+
+def test_a_certificate_that_went_bad_stays_in_use_and_is_told() -> None:
+    good = manifests.secret("tls", *pair("a.com"))
+    world = _world(site(listener(443, secret="tls"), "web"), good, good | {"data": {}})
+
+    assert [entry.port for entry in reconcile(world).proxies["edge"].listeners] == [443]
+    (problem,) = _findings(world).resolved
+    assert problem.reason == "InvalidCertificate"
+    assert "stays in use" in problem.message
+
+
+def test_a_certificate_of_another_namespace_needs_a_grant() -> None:
+    spec = site(listener(443, secret="tls"), "web")
+    spec["listeners"][0]["tls"]["certificateRefs"][0]["namespace"] = "data"
+    world = _world(spec, in_namespace(manifests.secret("tls", *pair("a.com")), "data"))
+
+    assert reasons(_findings(world).resolved) == [("RefNotPermitted", "spec.listeners[0].tls.certificateRefs[0]")]
+    assert reconcile(world).proxies["edge"].secrets == ()
+
+
+# --- counts
+
+
+def test_endpoints_are_counted_once_however_often_they_are_referred_to() -> None:
+    slices = endpoint_slice("web", 8080, [endpoint("10.0.0.1"), endpoint("10.0.0.2", ready=False)])
+    routes = [route("a", "web"), route("b", "web", matches=[{"path": {"value": "/b"}}])]
+    world = world_of(policy("site", site(listener(80), routes)), service("web"), slices)
+
+    assert count(world, reconcile(world), policy_ref("site")) == {Health.HEALTHY: 1, Health.EXCLUDED: 1}
+
+
+def test_bindings_lead_from_a_service_to_its_clusters_and_their_gateways() -> None:
+    """The reverse index of the endpoint lane."""
+    world = _world(site(listener(80), "web"))
+    world.apply(policy("inner", site(listener(80), "web", gateway="inner")))
+
+    bindings = reconcile(world).bindings
+    assert {name: keys for name, (_, keys) in bindings[service_ref("web")].items()} == {
+        "shop/web:80": {"edge", "inner"}
+    }
+    assert Ref("Service", NAMESPACE, "other") not in bindings
