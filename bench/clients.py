@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from fairlead_xds.testing import DeltaClient, FakeEnvoy
-
 from bench import objects, process
+from fairlead_xds.testing import DeltaClient, FakeEnvoy
 
 _AT_ONCE = 20
 
@@ -17,11 +16,11 @@ class _Counting(DeltaClient):
     """Counts the messages that came, and their bytes."""
 
     messages: int = 0
-    bytes: int = 0
+    size: int = 0
 
     def receive(self, data: bytes) -> list[bytes]:
         self.messages += 1
-        self.bytes += len(data)
+        self.size += len(data)
         return super().receive(data)
 
 
@@ -51,10 +50,10 @@ class Clients:
         """What came since this was asked last, by all streams."""
         total = {
             "messages": sum(client.messages for client in self._clients),
-            "bytes": sum(client.bytes for client in self._clients),
+            "bytes": sum(client.size for client in self._clients),
         }
         for client in self._clients:
-            client.messages = client.bytes = 0
+            client.messages = client.size = 0
         return total
 
     async def close(self) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
+from bench import objects
+from bench.figure import Figure
 from fairlead_operator import reconcile
 from fairlead_operator.loop import ENDPOINT_WINDOW, ControlPlane
 from fairlead_operator.world import World
 from fairlead_xds.snapshot import Snapshot, TypeUrl
 from fairlead_xds.store import Store
 from fairlead_xds.translate import Translator, endpoints
-
-from bench import objects
-from bench.figure import Figure
 
 
 async def measure(services: int, *, quick: bool) -> list[Figure]:

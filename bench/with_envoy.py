@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import socket
 
-from fairlead_operator.bootstrap import bootstrap
-from fairlead_operator.envoy import Envoy
-
 from bench import objects
 from bench.figure import Figure
 from bench.process import Child
+from fairlead_operator.bootstrap import bootstrap
+from fairlead_operator.envoy import Envoy
 
 
 async def measure(services: int, *, quick: bool) -> list[Figure]:

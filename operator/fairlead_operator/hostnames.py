@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 ANY = "*"
 
 
@@ -10,6 +12,18 @@ def covers(pattern: str, hostname: str) -> bool:
     if pattern in (ANY, hostname):
         return True
     return pattern.startswith("*.") and hostname.removeprefix("*").endswith(pattern[1:]) and hostname != ANY
+
+
+def covering(hostname: str) -> Iterator[str]:
+    """Every pattern that covers *hostname*, the most specific first."""
+    yield hostname
+    labels = hostname.split(".")
+    for start in range(1, len(labels)):
+        wildcard = ".".join((ANY, *labels[start:]))
+        if wildcard != hostname:
+            yield wildcard
+    if hostname != ANY:
+        yield ANY
 
 
 def specificity(hostname: str) -> tuple[bool, int]:

@@ -10,7 +10,7 @@ import asyncio
 import datetime
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fairlead_operator import reconcile
@@ -23,6 +23,7 @@ from fairlead_operator.lanes import HoldOff, LeadingEdge
 from fairlead_operator.progress import Progress, Report
 from fairlead_operator.quarantine import Quarantine, Refusal
 from fairlead_operator.reconcile import Reconciled
+from fairlead_operator.refused_secrets import RefusedSecrets
 from fairlead_operator.status import Rollout, Subject, kind_of, status
 from fairlead_operator.tally import Tally
 from fairlead_operator.world import Changed, Lane, World
@@ -67,7 +68,7 @@ class ControlPlane:
         self._on_status = on_status or (lambda _ref, _status: None)
         self._translator = Translator()
         self._quarantine = Quarantine()
-        self._secret_refusals: dict[tuple[str, str], Refusal] = {}
+        self._refused_secrets = RefusedSecrets()
         self._fleet = Fleet(proxies)
         self._handover = Handover()
         self._why_handover: tuple[tuple[str, ...], float] = ((), 0.0)
@@ -170,9 +171,12 @@ class ControlPlane:
         )
         dying = [name for name, usable in self._usable.items() if not usable and before.get(name)]
         self._fleet.published(snapshots)
+        self._refused_secrets.wanted(snapshots)
         what = self._take_what()
         for key, wanted in snapshots.items():
-            snapshot = self._handover.hold(key, wanted, self._store.current(key), dying, self._time())
+            snapshot = self._handover.hold(
+                key, self._refused_secrets.stand_in(wanted), self._store.current(key), dying, self._time()
+            )
             self._published(key, self._store.publish(key, snapshot), what)
         self._store.retain(snapshots)
         self._begin_handover(what)
@@ -242,10 +246,18 @@ class ControlPlane:
 
     def acked(self, proxy: Proxy, event: Acked) -> None:
         self._progress.acked(proxy, self._time())
+        if event.type_url is TypeUrl.SECRET:
+            self._accepted_secrets(self._store.current(proxy.key), event.versions)
         if event.type_url is not TypeUrl.ENDPOINT:
             if self._handover.heard(proxy, self._store.current(proxy.key)):
                 self._hand_over(proxy.key)
             self._mark_status()
+
+    def _accepted_secrets(self, snapshot: Snapshot, versions: Mapping[str, str | None]) -> None:
+        for name, version in versions.items():
+            secret = snapshot.get(TypeUrl.SECRET, name)
+            if secret is not None and secret.version == version:
+                self._refused_secrets.accept(secret)
 
     def nacked(self, proxy: Proxy, event: Nacked) -> None:
         if not event.certain:
@@ -257,8 +269,7 @@ class ControlPlane:
             if resource is None or resource.version != version:
                 continue
             if event.type_url is TypeUrl.SECRET:
-                refusal = self._secret_refusals.setdefault((name, resource.version), Refusal(event.message, name))
-                refusal.proxies.add(proxy.node.id)
+                again |= self._refused_secrets.refuse(resource, event.message, proxy.node.id)
             else:
                 again |= self._quarantine.refuse(resource.origins, event.message, proxy.node.id)
         if again:
@@ -318,19 +329,7 @@ class ControlPlane:
     def _refusal(self, ref: Ref, generation: int) -> Refusal | None:
         if (ref, generation) in self._quarantine.refused:
             return self._quarantine.refused[ref, generation]
-        for key in self.reconciled.gateways.get(ref, ()):
-            refusal = self._secret_refusal(ref, self._store.current(key))
-            if refusal is not None:
-                return refusal
-        return None
-
-    def _secret_refusal(self, ref: Ref, snapshot: Snapshot) -> Refusal | None:
-        for (name, version), refusal in self._secret_refusals.items():
-            resource = snapshot.get(TypeUrl.SECRET, name)
-            origins = resource.origins if resource is not None and resource.version == version else ()
-            if any(origin.owner == tuple(ref) for origin in origins):
-                return refusal
-        return None
+        return self._refused_secrets.refusal(ref, self.reconciled.gateways.get(ref, ()))
 
     @staticmethod
     def _time() -> float:

@@ -63,8 +63,7 @@ class _Port:
 
     def owner_of(self, hostname: str) -> Ref:
         """Whose listener hostname covers *hostname* best; each hostname has one owner."""
-        covering = (own for own in self.hostnames if hostnames.covers(own, hostname))
-        return self.hostnames[max(covering, key=hostnames.specificity)]
+        return next(self.hostnames[own] for own in hostnames.covering(hostname) if own in self.hostnames)
 
 
 @dataclass(slots=True)

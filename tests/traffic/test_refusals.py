@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support import traffic
-from tests.support.traffic_tls import Authority, Pair, weak
 from tests.support.http_client import Client, load
 from tests.support.manifests import Raw, listener, route, secret, site
 from tests.support.traffic import World
+from tests.support.traffic_tls import Authority, weak
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -205,11 +205,7 @@ async def test_a_certificate_that_envoy_refuses(world: World) -> None:
     assert await shown("a") == pairs["a"].der
 
     good = authority.issue("a.example.com")
-    _apply(world, good)
+    world.apply(secret("a", good.certificate, good.key))
     await world.settled()
     assert world.is_true("a")
     assert await shown("a") == good.der
-
-
-def _apply(world: World, pair: Pair) -> None:
-    world.apply(secret("a", pair.certificate, pair.key))

@@ -267,9 +267,7 @@ async def test_an_attached_policy_speaks_for_its_service_wherever_it_is_used(wor
     split = route("all", {"a": 1, "b": 1})
     world.policy("one", site(listener(world.port), "a", loadBalancer={"type": "Random"}))
     world.policy("two", site(listener(other), [split, route("b", "b", matches=[_path("PathPrefix", "/b")])]))
-    world.policy(
-        "for-a", attached("a", loadBalancer={"type": "RoundRobin"}, sessionPersistence={"name": "STICKY"})
-    )
+    world.policy("for-a", attached("a", loadBalancer={"type": "RoundRobin"}, sessionPersistence={"name": "STICKY"}))
     await world.settled()
     assert world.is_true("for-a")
     assert world.status("for-a")["proxies"]["summary"] == "1/1"

@@ -20,7 +20,10 @@ PERSISTENCE = {"type": "Cookie", "name": "SID"}
 
 async def _site(world: World, count: int = 4, **persistence: Any) -> list[Backend]:
     backends = await world.service("a", count)
-    fields = {"sessionPersistence": {**PERSISTENCE, **persistence}, "loadBalancer": {"type": "RoundRobin"}}
+    fields: dict[str, Any] = {
+        "sessionPersistence": {**PERSISTENCE, **persistence},
+        "loadBalancer": {"type": "RoundRobin"},
+    }
     world.policy("shop", site(listener(world.port), "a", **fields))
     await world.settled()
     return backends
@@ -174,9 +177,7 @@ async def _renewed(world: World, client: Client, backends: list[Backend], on: Ba
     ],
     ids=["defaults", "ttl-path", "none-secure", "lax", "strict-secure"],
 )
-async def test_the_attributes_of_the_cookie(
-    world: World, persistence: dict[str, Any], attributes: set[str]
-) -> None:
+async def test_the_attributes_of_the_cookie(world: World, persistence: dict[str, Any], attributes: set[str]) -> None:
     """Exact: the attributes that were asked for, each once, and no others."""
     await _site(world, count=1, **persistence)
 

@@ -6,10 +6,10 @@ import ssl
 
 import pytest
 
-from tests.support.traffic_tls import Authority, Pair
 from tests.support.http_client import Client, load
 from tests.support.manifests import listener, secret, site
-from tests.support.traffic import World
+from tests.support.traffic import World, free_port
+from tests.support.traffic_tls import Authority, Pair
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -145,9 +145,9 @@ async def test_old_tls_versions_are_refused(world: World) -> None:
             assert (await client.get()).status == 200
     context = authority.client()
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     async with Client(world.port, host=A, tls=context) as client:
         with pytest.raises((ssl.SSLError, ConnectionError)):
@@ -176,8 +176,6 @@ async def test_http_beside_https(world: World) -> None:
     authority = Authority()
     await world.service("a", 1)
     _secret(world, "a-tls", authority.issue(A))
-    from tests.support.traffic import free_port
-
     plain = free_port()
     listeners = [listener(world.port, A, secret="a-tls"), listener(plain, A, name="plain")]
     world.policy("a", site(listeners, "a"))

@@ -121,7 +121,8 @@ def read_service(raw: dict[str, Any]) -> Service:
 def read_slice(raw: dict[str, Any]) -> EndpointSlice:
     ref = ref_of(raw)
     labels = _expect(ref, "metadata.labels", raw["metadata"].get("labels"), dict, {})
-    service = Ref("Service", ref.namespace, str(labels.get(SERVICE_NAME_LABEL) or ""))
+    of = _expect(ref, f"metadata.labels[{SERVICE_NAME_LABEL}]", labels.get(SERVICE_NAME_LABEL), str, "")
+    service = Ref("Service", ref.namespace, of)
     ports = {
         _expect(ref, f"ports[{i}].name", port.get("name"), str, ""): _port(ref, f"ports[{i}].port", port["port"])
         for i, port in enumerate(_mappings(ref, "ports", raw.get("ports")))
@@ -156,7 +157,7 @@ def _endpoint(ref: Ref, index: int, raw: dict[str, Any]) -> SliceEndpoint:
         terminating is True,
         sys.intern(zone),
         sys.intern(node),
-        str(target.get("name") or ""),
+        pod if type(pod := target.get("name")) is str else "",
     )
 
 
@@ -218,12 +219,20 @@ def read_grant(raw: dict[str, Any]) -> ReferenceGrant:
     spec = _expect(ref, "spec", raw.get("spec"), dict, {})
     sources = _mappings(ref, "spec.from", spec.get("from"))
     targets = _mappings(ref, "spec.to", spec.get("to"))
+
+    def part(entry: dict[str, Any], where: str, name: str) -> str:
+        return str(_expect(ref, f"spec.{where}.{name}", entry.get(name), str, ""))
+
     return ReferenceGrant(
         ref,
-        frozenset((str(s.get("kind")), str(s.get("namespace"))) for s in sources if s.get("group") == "fairlead.dev"),
         frozenset(
-            (str(t.get("kind")), str(t.get("name") or ""))
-            for t in targets
-            if t.get("group", "") in ("", "fairlead.dev")
+            (part(entry, "from", "kind"), part(entry, "from", "namespace"))
+            for entry in sources
+            if entry.get("group") == "fairlead.dev"
+        ),
+        frozenset(
+            (part(entry, "to", "kind"), part(entry, "to", "name"))
+            for entry in targets
+            if entry.get("group", "") in ("", "fairlead.dev")  # no set: it may be anything, also unhashable
         ),
     )

@@ -47,7 +47,7 @@ def ref_of(raw: Any) -> Ref:
     metadata = raw.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     kind, namespace, name = raw.get("kind"), metadata.get("namespace") or "default", metadata.get("name")
-    ref = Ref(str(kind or "?"), str(namespace), str(name or ""))
+    ref = Ref(_text(kind) or "?", _text(namespace), _text(name))
     if not isinstance(kind, str) or not kind:
         raise DecodeError(ref, "kind", "is missing")
     if not isinstance(name, str) or not name:
@@ -59,3 +59,7 @@ def ref_of(raw: Any) -> Ref:
     if not _NAMESPACE.fullmatch(namespace):
         raise DecodeError(ref, "metadata.namespace", "must be lower case letters, digits and - (RFC 1123)")
     return ref
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

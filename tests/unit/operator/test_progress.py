@@ -77,6 +77,18 @@ def test_an_acknowledgement_of_something_older_is_none() -> None:
     assert [report.what for report in scene.reports] == [("x",), ("second",)]
 
 
+def test_a_version_that_was_overtaken_is_not_waited_for() -> None:
+    """The proxy never saw it, and never will."""
+    scene, client = Scene(), Client()
+    scene.publish(_snapshot("1"), client, what="first")
+    scene.publish(_snapshot("2"), client, what="second")
+    scene.deliver(client)
+
+    scene.ack(client)
+
+    assert [report.what for report in scene.reports] == [("first",), ("second",)]
+
+
 def test_who_disconnects_is_not_waited_for() -> None:
     scene, one, two = Scene(), Client("edge-1"), Client("edge-2")
     scene.publish(_snapshot("1"), one, two)

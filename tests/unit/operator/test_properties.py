@@ -20,7 +20,7 @@ from fairlead_xds.translate import Translator, translate
 from fairlead_xds.translate import load_assignment as to_resource
 from tests.support import manifests
 from tests.support.bad_objects import ATTACHED, BACKEND, BACKEND_BY_NAME, POLICY
-from tests.support.certificates import pair
+from tests.support.key_pairs import pair
 from tests.support.manifests import NAMESPACE, Raw, attached, endpoint, endpoint_slice, listener, policy, route, site
 from tests.support.worlds import backend, bodies, snapshots, world_of
 
@@ -118,16 +118,22 @@ _scalars = st.one_of(
 )
 
 
-def _nested() -> Any:
-    value: Any = 1
-    for _ in range(3000):
-        value = [value]
-    return value
+class Deep(list[Any]):
+    """A list in a list in a list, 3,000 times, that can be shown when a test fails."""
+
+    def __init__(self) -> None:
+        inner: list[Any] = []
+        for _ in range(3000):
+            inner = [inner]
+        super().__init__(inner)
+
+    def __repr__(self) -> str:
+        return "Deep()"
 
 
 nonsense = st.one_of(
     _scalars,
-    st.builds(_nested),
+    st.builds(Deep),
     st.recursive(
         _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
     ),

@@ -12,7 +12,7 @@ from fairlead_operator.world import World
 from fairlead_xds.snapshot import Snapshot, TypeUrl
 from fairlead_xds.translate import translate
 from tests.support import manifests
-from tests.support.certificates import pair
+from tests.support.key_pairs import pair
 from tests.support.manifests import Raw, attached, listener, policy, route, site
 from tests.support.worlds import (
     backend,

@@ -13,7 +13,7 @@ from fairlead_operator.world import World
 from fairlead_xds.features.endpoints import Health
 from fairlead_xds.model import Host
 from tests.support import manifests
-from tests.support.certificates import pair
+from tests.support.key_pairs import pair
 from tests.support.manifests import (
     NAMESPACE,
     Raw,

@@ -12,7 +12,7 @@ from fairlead_operator.api.meta import DecodeError, Ref
 from fairlead_operator.api.objects import InvalidPolicy
 from fairlead_operator.world import CONFIG, NOTHING, Changed, Lane, World
 from tests.support import manifests
-from tests.support.certificates import pair
+from tests.support.key_pairs import pair
 from tests.support.manifests import NAMESPACE, Raw, endpoint, endpoint_slice, listener, policy, service, site
 from tests.support.worlds import backend, in_namespace, policy_ref, service_ref, world_of
 
@@ -278,3 +278,12 @@ def test_a_grant_with_nonsense_for_a_group_allows_nothing(group: Any) -> None:
     grant["spec"]["to"][0]["group"] = group
 
     assert not world_of(grant).allows(policy_ref("web"), Ref("Service", "data", "users"))
+
+
+@pytest.mark.parametrize("name", [[], {}, 0, False], ids=repr)
+def test_nonsense_for_a_name_in_a_grant_is_not_taken_for_every_name(name: Any) -> None:
+    grant = _grant("Service")
+    grant["spec"]["to"][0]["name"] = name
+
+    with pytest.raises(DecodeError):
+        world_of(grant)

@@ -74,6 +74,17 @@ def test_r17_a_refused_listener_is_sent_as_the_client_has_it_beside_the_others()
     assert bodies(hand) == ["b3", "g2", "w2"]
 
 
+def test_r17_what_was_removed_while_a_response_was_refused_is_removed_whether_it_was_applied_or_not() -> None:
+    hand = SotwHand(snapshot((CDS, "good", "1"), (CDS, "bad", "1")))
+    hand.ask(CDS)
+    first = hand.only()
+    hand.publish(EMPTY)
+    hand.nack("Error adding/updating cluster(s) bad: no", first)
+    assert bodies(hand) == ["1"]  # the good one, which goes in its turn
+    hand.ack()
+    assert bodies(hand) == []
+
+
 def test_r15_a_refusal_without_names_is_searched_in_halves() -> None:
     names = ["a", "b", "c", "d"]
     hand = settled(SotwHand(snapshot(*((CDS, n, f"{n}1") for n in names))), CDS)

@@ -340,14 +340,16 @@ class SotwMachine(Machine):
         return type_url not in WILD or super().lingers(type_url)
 
     def ask_for_all(self, type_url: TypeUrl) -> None:
-        self.sides[type_url].wild = True
+        # By an explicit "*": a client that began without names cannot say by no names that it wants none (XDS_RULES 28).
+        self.sides[type_url].wild = self.sides[type_url].named = True
         self.send(self.request(type_url, nonce=self.sides[type_url].nonce))
 
     @rule(type_url=st.sampled_from(WILD))
     def toggle_the_wildcard(self, type_url: TypeUrl) -> None:
         side = self.sides[type_url]
         side.wild, side.named = not side.wild, True
-        if not side.wild:
+        # While a response is on its way the server hears of no change (XDS_RULES 19), so the client may not rely on one.
+        if not side.wild and not side.pending:
             side.held = {name: body for name, body in side.held.items() if name in side.names}
         self.send(self.request(type_url, nonce=side.nonce))
 
@@ -365,7 +367,7 @@ class SotwMachine(Machine):
             return
         side.named = True
         for name in names & side.names:
-            if not side.wild:
+            if not side.wild and not side.pending:
                 side.held.pop(name, None)
         side.names -= names
         self.send(self.request(type_url, nonce=side.nonce))

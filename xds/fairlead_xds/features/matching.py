@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar, Literal
 
-import re2
 from envoy_data_plane.envoy.config.route.v3 import HeaderMatcher, RouteMatch
 from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
 from pydantic import Field
@@ -14,6 +13,8 @@ from fairlead_xds.features.value import Rule, Token, Value
 
 
 def _is_re2(pattern: str) -> bool:
+    import re2  # noqa: PLC0415 - 3 MB for the few who write regular expressions
+
     options = re2.Options()
     options.log_errors = False
     try:

@@ -275,7 +275,7 @@ class Ledger:
             for name in flight.current:
                 self.refused.pop(name, None)
 
-    def refuse(self, flight: Flight, blamed: Collection[str], *, rest_applied: bool) -> tuple[list[str], bool]:
+    def refuse(self, flight: Flight, blamed: Collection[str]) -> tuple[list[str], bool]:
         """The client has refused *flight*; *blamed* are the names that it gave, if any.
 
         Returns:
@@ -291,8 +291,11 @@ class Ledger:
             self.refused[name] = version_of(sent[name])
             if version_of(flight.prior[name]) == version_of(sent[name]):
                 flight.prior[name] = None  # it was sent again, and is not accepted any more
-        for name in guilty if blamed and rest_applied else sent:
+        for name in guilty if blamed else sent:
             self._roll_back(name, flight, again=name not in guilty)
+        if self.everything and len(guilty) < len(sent):
+            # Envoy and gRPC have applied the others; the protocol leaves it open (XDS_RULES 17), so all are sent again.
+            self.answer = True
         if certain:
             return guilty, True
         half = len(suspects) // 2

@@ -229,9 +229,7 @@ class Stream(ABC):
         message = request.error_detail.message
         by_name = ledger.type_url in _BLAMED_BY_NAME
         blamed = blame.named_in(message, flight.sent) if by_name else frozenset()
-        # State of the world sends the good ones again, beside what the client had in place of the bad: Envoy has
-        # applied them, but the protocol leaves it open (XDS_RULES 17).
-        guilty, certain = ledger.refuse(flight, blamed, rest_applied=not ledger.everything)
+        guilty, certain = ledger.refuse(flight, blamed)
         versions = flight.versions
         return [Nacked(ledger.type_url, flight.nonce, {name: versions[name] for name in guilty}, message, certain)]
 
