@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from fairlead_operator import hostnames
@@ -53,3 +55,12 @@ def test_a_route_serves_what_it_and_the_listener_have_in_common(
     route: tuple[str, ...], listener: tuple[str, ...], expected: set[str]
 ) -> None:
     assert hostnames.meet(route, listener) == expected
+
+
+def test_covering_lists_what_covers_the_most_specific_first() -> None:
+    names = [".".join(labels) for size in (1, 2, 3) for labels in itertools.product("ab", repeat=size)]
+    patterns = ["*", *names, *(f"*.{name}" for name in names)]
+    for hostname in patterns:
+        found = [pattern for pattern in hostnames.covering(hostname) if pattern in patterns]
+        expected = [pattern for pattern in patterns if hostnames.covers(pattern, hostname)]
+        assert found == sorted(expected, key=hostnames.specificity, reverse=True)
