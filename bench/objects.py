@@ -6,6 +6,7 @@ Each Service has a policy of its own (one host, one route) on the one port of th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 NAMESPACE: Final = "bench"
@@ -15,14 +16,12 @@ MANY: Final = 100
 FEW: Final = 3
 
 
-def cluster(services: int, *, port: int = 8080) -> list[dict[str, Any]]:
+def cluster(services: int, *, port: int = 8080) -> Iterator[dict[str, Any]]:
     """Everything, in the order in which a source lists kinds; *port* is the gateway's."""
     numbers = range(services)
-    return [
-        *(service(number) for number in numbers),
-        *(endpoint_slice(number) for number in numbers),
-        *(policy(number, port=port) for number in numbers),
-    ]
+    yield from map(service, numbers)
+    yield from map(endpoint_slice, numbers)
+    yield from (policy(number, port=port) for number in numbers)
 
 
 def service(number: int) -> dict[str, Any]:

@@ -79,6 +79,7 @@ class ControlPlane:
         self._settle, self._status_from = settle, 0.0
         self._services: dict[Ref, None] = {}
         self._tally = Tally()
+        self._unsure: set[Ref] | None = None
         self._said: dict[Ref, tuple[Subject, Findings, Rollout, Counter[Health]]] = {}
         self._usable: dict[str, bool] = {}
         self._what: dict[str, float] = {}
@@ -188,8 +189,9 @@ class ControlPlane:
         services, self._services = self._services, {}
         what = self._take_what()
         turned = False
+        counted: set[Ref] = set()
         for service in services:
-            self._tally.changed(service)
+            counted.update(self._tally.changed(service))
             for name, (binding, keys) in self.reconciled.bindings.get(service, {}).items():
                 assignment = reconcile.load_assignment(self.world, binding)
                 usable = _usable(assignment)
@@ -200,7 +202,7 @@ class ControlPlane:
                 for key in keys:
                     if not self._handover.replace(key, resource, useless=not usable):
                         self._published(key, self._store.publish_resources(key, [resource]), what)
-        self._mark_status()
+        self._mark_status(counted)
         if turned:  # a side of a split has died or come alive: the weights of its routes follow
             self.run_config()
 
@@ -281,7 +283,12 @@ class ControlPlane:
 
     # --- status
 
-    def _mark_status(self) -> None:
+    def _mark_status(self, policies: set[Ref] | None = None) -> None:
+        """Some of *policies* may have another status now; ``None``: of all."""
+        if policies is None:
+            self._unsure = None
+        elif self._unsure is not None:
+            self._unsure |= policies
         self._status.mark(self._time())
         if self._synced:
             self._run_due()
@@ -291,15 +298,19 @@ class ControlPlane:
         return None if due is None else max(due, self._status_from)
 
     def run_status(self) -> None:
-        """Compute every policy's status; hand on those that differ."""
+        """Compute the status of the policies that it may have changed of; hand on those that differ."""
         self._status.ran()
         if self._config.due() is not None:
             return  # the world is ahead of what was reconciled; that run asks for this one again
         again = False
         now = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
         quarantined = self._quarantine.held(self.world)
-        self._fleet.survey()
-        for ref, policy in list(self.world.policies.items()):
+        unsure, self._unsure = self._unsure, set()
+        if unsure is None:
+            unsure = set(self.world.policies)
+            self._fleet.survey()
+        for ref in sorted(unsure & self.world.policies.keys()):
+            policy = self.world.policies[ref]
             refusal = self._refusal(ref, policy.generation)
             held = ref in quarantined
             findings = self.reconciled.findings.get(ref)

@@ -6,6 +6,7 @@ Used by ``loop``: a change of one endpoint makes every status be looked at, and 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.reconcile import Reconciled, count
@@ -29,10 +30,12 @@ class Tally:
             for binding in bindings:
                 self._policies[binding.source].add(ref)
 
-    def changed(self, service: Ref) -> None:
-        """The endpoints of *service* have changed."""
-        for ref in self._policies.get(service, ()):
+    def changed(self, service: Ref) -> Collection[Ref]:
+        """The endpoints of *service* have changed; the policies whose counts may differ."""
+        policies = self._policies.get(service, set())
+        for ref in policies:
             self._counts.pop(ref, None)
+        return policies
 
     def count(self, world: World, ref: Ref) -> Counter[Health]:
         """The endpoints of a policy's backends by health."""

@@ -75,9 +75,7 @@ async def test_endpoints_follow_their_conditions(kube: Cluster, site: Site) -> N
         await gets(endpoint("10.9.0.2", ready=False, serving=False, terminating=True))
         await gets()
         assert {one for one in TypeUrl if envoy.client.received[one] != before[one]} == {TypeUrl.ENDPOINT}
-        await site.until(policy, "Programmed", "True")
-        status = (await site.get(policy))["status"]["endpoints"]
-        assert status["summary"] == "1/1"
+        await site.counted(policy, "1/1")
 
 
 async def test_one_change_is_one_write_and_writes_feed_no_loop(kube: Cluster, site: Site, proxy: ApiProxy) -> None:

@@ -42,7 +42,7 @@ async def test_the_api_server_restarts(kube: Cluster, site: Site) -> None:
         await site.apply(second)
         await site.until(second, "Programmed", "True")
         await site.delete(policy)
-        await eventually(lambda: len(operator.plane.world.policies) == 1, "the deletion arrives")
+        await eventually(lambda: site.known_to(operator) == {"second"}, "the deletion arrives")
 
 
 async def test_history_is_compacted_while_the_watches_are_down(kube: Cluster, site: Site) -> None:
@@ -118,7 +118,7 @@ async def test_kopf_ends_and_is_started_again_without_loss(site: Site, proxy: Ap
         await site.apply(second)
         await eventually(lambda: operator.kopf.runs >= 2, "kopf runs again")
         await site.until(second, "Programmed", "True")
-        await eventually(lambda: len(operator.plane.world.policies) == 1, "the deletion is found")
+        await eventually(lambda: site.known_to(operator) == {"second"}, "the deletion is found")
         third = site.policy("third", port=8083)
         await eventually(lambda: proxy.watches(POLICIES), "kopf watches again")
         found = operator.policies.found

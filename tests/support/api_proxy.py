@@ -75,6 +75,7 @@ class ApiProxy:
         plural = next((part for part in request.path.split("/") if part in self._refused), "")
         if plural and request.transport is not None:
             request.transport.abort()
+            raise web.HTTPServiceUnavailable  # nobody hears it; the API server must not hear of the request either
         headers = {key: value for key, value in request.headers.items() if key.lower() not in _HOP_BY_HOP}
         try:
             answer = await self._session.request(

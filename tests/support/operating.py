@@ -129,6 +129,21 @@ class Site:
             await asyncio.sleep(0.03)
         raise AssertionError(f"{kind}={status} {more or ''} not seen within 15 s: {entry}")
 
+    async def counted(self, policy: Json, summary: str) -> None:
+        """Wait until the status counts endpoints like ``7/9``; counts are written once a second at most."""
+        deadline = time.monotonic() + 15
+        found = ""
+        while time.monotonic() < deadline:
+            found = (await self.get(policy)).get("status", {}).get("endpoints", {}).get("summary", "")
+            if found == summary:
+                return
+            await asyncio.sleep(0.03)
+        raise AssertionError(f"endpoints {summary} not seen within 15 s: {found}")
+
+    def known_to(self, operator: Operator) -> set[str]:
+        """The policies of this test that the operator knows; those of other tests may be there too."""
+        return {ref.name for ref in operator.plane.world.policies if ref.namespace == self.namespace}
+
     def clean(self) -> None:
         """Without a namespace controller nobody else removes these."""
         for path in (
