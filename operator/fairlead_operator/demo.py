@@ -61,6 +61,8 @@ async def _welcome(run: Standalone) -> None:
         run.say(f"No policy could be read from {folder}: mend what is reported above; the folder is watched.")
         return
     if not await _until_serving(run):
+        if run.stop.is_set():
+            return
         run.say(f"Not everything serves yet: {_why_not(run)}")
         return
     envoys = ", ".join(f"Envoy {name} (pid {envoy.pid})" for name, envoy in run.envoys.items())

@@ -81,7 +81,8 @@ class Envoy:
     def last_words(self) -> str:
         """The last line of its log."""
         log = Path(self._folder.name) / "envoy.log"
-        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        text = log.read_text(errors="replace") if log.exists() else ""
+        lines = [line for line in text.splitlines() if line.strip()]
         return lines[-1] if lines else "it said nothing"
 
     async def stop(self) -> None:

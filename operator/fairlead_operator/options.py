@@ -22,6 +22,11 @@ class Options:
     seconds: float | None = None
 
 
+def joined(host: str, port: int) -> str:
+    """Host and port as one address; IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def split(address: str) -> tuple[str, int]:
     """``127.0.0.1:18000`` -> host and port. Raises StartError."""
     host, _, port = address.rpartition(":")

@@ -27,7 +27,8 @@ class Refusal:
     proxies: set[str] = field(default_factory=set)
 
     def __str__(self) -> str:
-        return f"{self.message} ({self.path})" if self.path else self.message
+        message = self.message.strip()
+        return f"{message} ({self.path})" if self.path else message
 
 
 def _form(origin: Origin) -> Form:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -14,7 +15,7 @@ from fairlead_operator.api.meta import Ref
 from fairlead_operator.envoy import Envoy, EnvoyError
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.metrics import Metrics
-from fairlead_operator.options import Options, StartError, split
+from fairlead_operator.options import Options, StartError, joined, split
 from fairlead_operator.progress import Report
 from fairlead_operator.sources.files import Directory
 from fairlead_operator.status_server import StatusServer
@@ -58,7 +59,7 @@ class Standalone:
     async def run(self) -> int:
         """The exit code. Raises StartError where something that it needs cannot be had."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.stop.set)
         status = StatusServer(
             self.plane,
@@ -85,7 +86,7 @@ class Standalone:
     async def _listen(self, status: StatusServer, stack: contextlib.AsyncExitStack) -> None:
         host, port = split(self.options.xds_address)
         try:
-            self.xds_port = await self.server.start(f"{host}:{port}")
+            self.xds_port = await self.server.start(joined(host, port))
         except OSError:
             raise StartError(_in_use("xDS", self.options.xds_address, "--xds-address")) from None
         stack.push_async_callback(self.server.stop, 0.5)
@@ -99,7 +100,10 @@ class Standalone:
     def _read_directory(self) -> None:
         if not self.options.directory.is_dir():
             raise StartError(f"{self.options.directory} is not a directory: name one that holds manifests")
-        self.directory.scan()
+        try:
+            self.directory.scan()
+        except OSError as error:
+            raise StartError(f"{self.options.directory} cannot be read: {error.strerror}") from None
         self.plane.synced()
 
     async def _until_stopped(self) -> None:
@@ -127,7 +131,7 @@ class Standalone:
         for gateway in sorted(self.plane.reconciled.proxies.keys() - self.envoys.keys()):
             host, _ = split(self.options.xds_address)
             config = bootstrap.bootstrap(
-                gateway=gateway, node=f"{gateway}-1", xds_host=_reachable(host), xds_port=self.xds_port
+                gateway=gateway, node=f"{gateway}-1", xds_host=reachable(host), xds_port=self.xds_port
             )
             try:
                 envoy = await Envoy.start(config, name=gateway)
@@ -172,7 +176,7 @@ def complaint(condition: dict[str, Any]) -> str:
 
 def live_line(report: Report) -> str:
     """``EndpointSlice shop/a -> 1 ClusterLoadAssignment; acknowledged by edge-1 after 3.1 ms``."""
-    shown = ", ".join(report.what[:3]) or "start"
+    shown = ", ".join(report.what[:3]) or "a policy held back, or tried again"
     if len(report.what) > 3:
         shown += f" and {len(report.what) - 3} more"
     resources = ", ".join(f"{count} {name}" for name, count in report.resources.items())
@@ -180,12 +184,16 @@ def live_line(report: Report) -> str:
     return f"  {shown} -> {resources}; acknowledged by {who} after {report.seconds * 1000:.1f} ms"
 
 
-def _reachable(host: str) -> str:
+def reachable(host: str) -> str:
+    """Where a client on this machine finds a server that listens on *host*."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - told apart, not bound
 
 
 def _in_use(what: str, address: str, option: str) -> str:
-    return f"the {what} address {address} is in use: end the program that has it, or choose another with {option}"
+    return (
+        f"the {what} address {address} is in use, or is no address of this machine:"
+        f" end the program that has it, or choose another with {option}"
+    )
 
 
 def _check_port(address: str, port: int) -> None:
@@ -197,7 +205,9 @@ def _check_port(address: str, port: int) -> None:
             probe.bind((address, port))
         except PermissionError:
             raise StartError(f"port {port} needs root: use a port of 1024 or more in the listener") from None
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise StartError(f"gateways cannot bind to {address}: choose another --listen-address") from None
             raise StartError(
                 f"port {port} is in use: end the program that has it, or change the listener's port in the manifest"
             ) from None

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from fairlead_operator.cli import operator, translate
-from fairlead_operator.options import Options, StartError, split
+from fairlead_operator.options import Options, StartError, joined, split
 
 QUICKSTART = Path(__file__).resolve().parents[3] / "examples" / "quickstart"
 
@@ -77,7 +77,7 @@ def _options(args: argparse.Namespace) -> Options:
 
 
 def _standalone(args: argparse.Namespace) -> int:
-    from fairlead_operator.standalone import Standalone  # noqa: PLC0415 - quick --help
+    from fairlead_operator.standalone import Standalone, reachable  # noqa: PLC0415 - quick --help
 
     async def welcome(run: Standalone) -> None:
         run.say(
@@ -85,7 +85,8 @@ def _standalone(args: argparse.Namespace) -> int:
         )
         for gateway in sorted(run.plane.reconciled.proxies):
             if args.no_envoy:
-                command = f"fairlead bootstrap --gateway {gateway} --xds-address {args.xds_address} > envoy.json"
+                address = joined(reachable(split(args.xds_address)[0]), run.xds_port)
+                command = f"{sys.argv[0]} bootstrap --gateway {gateway} --xds-address {address} > envoy.json"
                 run.say(f"gateway {gateway}: start an Envoy with: {command} && envoy -c envoy.json")
             else:
                 run.say(f"gateway {gateway}: Envoy with pid {run.envoys[gateway].pid}")
