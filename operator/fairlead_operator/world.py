@@ -56,6 +56,14 @@ class World:
         self.grants: dict[Ref, ReferenceGrant] = {}
         self._slices: dict[Ref, EndpointSlice] = {}
         self._slices_of: dict[Ref, dict[Ref, EndpointSlice]] = {}
+        self._by_kind: dict[str, dict[Ref, Any]] = {
+            "LoadBalancerPolicy": self.policies,
+            "Backend": self.backends,
+            "Service": self.services,
+            "Secret": self.secrets,
+            "ReferenceGrant": self.grants,
+            "EndpointSlice": self._slices,
+        }
 
     def apply(self, raw: dict[str, Any]) -> Changed:
         """Take in one object as the API shows it. Raises DecodeError; kinds that nobody asked for are ignored."""
@@ -80,27 +88,12 @@ class World:
         """Forget one object; unknown ones are no change."""
         if ref.kind == "EndpointSlice":
             return self._put_slice(ref, None)
-        stores: dict[str, dict[Ref, Any]] = {
-            "LoadBalancerPolicy": self.policies,
-            "Backend": self.backends,
-            "Service": self.services,
-            "Secret": self.secrets,
-            "ReferenceGrant": self.grants,
-        }
-        store = stores.get(ref.kind)
+        store = self._by_kind.get(ref.kind)
         return CONFIG if store is not None and store.pop(ref, None) is not None else NOTHING
 
     def refs(self, kind: str) -> set[Ref]:
         """What is known of one kind: a re-list deletes what is not in it any more."""
-        stores: dict[str, dict[Ref, Any]] = {
-            "LoadBalancerPolicy": self.policies,
-            "Backend": self.backends,
-            "Service": self.services,
-            "Secret": self.secrets,
-            "ReferenceGrant": self.grants,
-            "EndpointSlice": self._slices,
-        }
-        return set(stores.get(kind, ()))
+        return set(self._by_kind.get(kind, ()))
 
     def slices(self, service: Ref) -> Iterator[EndpointSlice]:
         """The slices of a Service, in the order of their names."""
