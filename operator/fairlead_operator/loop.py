@@ -1,7 +1,7 @@
-"""The two lanes: from what the sources say to what the store serves, and back from acknowledgements to status.
+"""The lanes: when to recompute what, from what the sources say to what the store serves.
 
-A shell around the pure core: it holds the world, decides when to recompute, and is told by the server what the proxies
-answered. All methods belong to the thread of the server's event loop.
+A shell around the pure core: it holds the world, and is told by the server what the proxies answered. What the statuses
+say is ``statuses``. All methods belong to the thread of the server's event loop.
 """
 
 from __future__ import annotations
@@ -9,22 +9,19 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from fairlead_operator import reconcile
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
-from fairlead_operator.api.objects import LoadBalancerPolicy
-from fairlead_operator.conditions import Findings
 from fairlead_operator.fleet import Fleet
 from fairlead_operator.handover import PATIENCE, Handover
 from fairlead_operator.lanes import HoldOff, LeadingEdge
 from fairlead_operator.progress import Progress, Report
-from fairlead_operator.quarantine import Quarantine, Refusal
+from fairlead_operator.quarantine import Quarantine
 from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
-from fairlead_operator.status import Rollout, Subject, kind_of, status
+from fairlead_operator.statuses import Statuses, StatusSink
 from fairlead_operator.tally import Tally
 from fairlead_operator.world import Changed, Lane, World
 from fairlead_xds.features.endpoints import Health
@@ -40,8 +37,6 @@ log = logging.getLogger(__name__)
 CONFIG_QUIET, CONFIG_LONGEST = 0.020, 0.100
 ENDPOINT_WINDOW = 0.025
 STATUS_QUIET, STATUS_LONGEST = 0.100, 1.000
-
-StatusSink = Callable[[Ref, dict[str, Any]], None]
 
 
 class ControlPlane:
@@ -61,15 +56,23 @@ class ControlPlane:
         """*settle*: seconds after ``synced`` that statuses wait, so that proxies come back before they are told."""
         self.world = World()
         self.reconciled = Reconciled()
-        self.statuses: dict[Ref, dict[str, Any]] = {}
         self.errors: dict[Ref, str] = {}
-        self._store, self._address, self._now = store, address, now
+        self._store, self._address = store, address
         self._proxies = proxies
-        self._on_status = on_status or (lambda _ref, _status: None)
         self._translator = Translator()
         self._quarantine = Quarantine()
         self._refused_secrets = RefusedSecrets()
         self._fleet = Fleet(proxies)
+        self._tally = Tally()
+        self._statuses = Statuses(
+            self.world,
+            fleet=self._fleet,
+            tally=self._tally,
+            quarantine=self._quarantine,
+            refused_secrets=self._refused_secrets,
+            sink=on_status or (lambda _ref, _status: None),
+            clock=now,
+        )
         self._handover = Handover()
         self._why_handover: tuple[tuple[str, ...], float] = ((), 0.0)
         self._progress = Progress(on_report or (lambda _report: None), store.current)
@@ -78,9 +81,6 @@ class ControlPlane:
         self._status = HoldOff(STATUS_QUIET, STATUS_LONGEST)
         self._settle, self._status_from = settle, 0.0
         self._services: dict[Ref, None] = {}
-        self._tally = Tally()
-        self._unsure: set[Ref] | None = None
-        self._said: dict[Ref, tuple[Subject, Findings, Rollout, Counter[Health]]] = {}
         self._usable: dict[str, bool] = {}
         self._what: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -107,8 +107,7 @@ class ControlPlane:
         self.errors.pop(ref, None)
         changed = self.world.delete(ref)
         if ref.kind == "LoadBalancerPolicy":
-            self.statuses.pop(ref, None)
-            self._said.pop(ref, None)
+            self._statuses.forget(ref)
             self._quarantine.forget(self.world)  # generations start anew if it comes back
         if changed.lane is not Lane.NOTHING:
             self._changed(changed, f"{ref.kind} {ref.namespace}/{ref.name} deleted")
@@ -123,6 +122,11 @@ class ControlPlane:
     @property
     def ready(self) -> bool:
         return self._synced
+
+    @property
+    def statuses(self) -> dict[Ref, dict[str, Any]]:
+        """What each policy says now; a source may put in what it said before this process started."""
+        return self._statuses.now
 
     # --- the lanes
 
@@ -285,10 +289,7 @@ class ControlPlane:
 
     def _mark_status(self, policies: set[Ref] | None = None) -> None:
         """Some of *policies* may have another status now; ``None``: of all."""
-        if policies is None:
-            self._unsure = None
-        elif self._unsure is not None:
-            self._unsure |= policies
+        self._statuses.doubt(policies)
         self._status.mark(self._time())
         if self._synced:
             self._run_due()
@@ -298,49 +299,12 @@ class ControlPlane:
         return None if due is None else max(due, self._status_from)
 
     def run_status(self) -> None:
-        """Compute the status of the policies that it may have changed of; hand on those that differ."""
+        """The status lane: of the policies whose status may have changed."""
         self._status.ran()
         if self._config.due() is not None:
             return  # the world is ahead of what was reconciled; that run asks for this one again
-        again = False
-        now = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        quarantined = self._quarantine.held(self.world)
-        unsure, self._unsure = self._unsure, set()
-        if unsure is None:
-            unsure = set(self.world.policies)
-            self._fleet.survey()
-        for ref in sorted(unsure & self.world.policies.keys()):
-            policy = self.world.policies[ref]
-            refusal = self._refusal(ref, policy.generation)
-            held = ref in quarantined
-            findings = self.reconciled.findings.get(ref)
-            if findings is None:  # arrived after the last run of the config lane, which is marked
-                continue
-            served = not held and not findings.accepted
-            rollout = self._fleet.rollout(ref, self.reconciled.gateways.get(ref, ()), refusal, served=served)
-            if isinstance(policy, LoadBalancerPolicy):
-                complete = rollout.connected > 0 and rollout.programmed == rollout.connected
-                if complete and not findings.accepted:
-                    again |= self._quarantine.accept(policy)
-                subject = Subject(policy.generation, *kind_of(policy))
-            else:
-                subject = Subject(policy.generation, "", "")
-            previous = self.statuses.get(ref, {})
-            says = (subject, findings, rollout, self._tally.count(self.world, ref))
-            if previous and self._said.get(ref) == says:
-                continue
-            self._said[ref] = says
-            computed = status(*says, previous=previous, now=now)
-            if computed != previous:
-                self.statuses[ref] = computed
-                self._on_status(ref, computed)
-        if again:
+        if self._statuses.run(self.reconciled):
             self._config.mark(self._time())
-
-    def _refusal(self, ref: Ref, generation: int) -> Refusal | None:
-        if (ref, generation) in self._quarantine.refused:
-            return self._quarantine.refused[ref, generation]
-        return self._refused_secrets.refusal(ref, self.reconciled.gateways.get(ref, ()))
 
     @staticmethod
     def _time() -> float:

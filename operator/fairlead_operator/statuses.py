@@ -1,0 +1,111 @@
+"""The statuses of all policies: which may have changed, what they say now, and who is told of those that differ.
+
+The status lane of ``loop`` runs it; it brings together what was found (``reconcile``), what the proxies have (``fleet``),
+what they refused (``quarantine``, ``refused_secrets``) and how many endpoints there are (``tally``). No I/O; time enters
+as a function. The words of the conditions are ``status.status``'s.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
+from fairlead_operator.conditions import Findings
+from fairlead_operator.fleet import Fleet
+from fairlead_operator.quarantine import Quarantine, Refusal
+from fairlead_operator.reconcile import Reconciled
+from fairlead_operator.refused_secrets import RefusedSecrets
+from fairlead_operator.status import Rollout, Subject, kind_of, status
+from fairlead_operator.tally import Tally
+from fairlead_operator.world import World
+from fairlead_xds.features.endpoints import Health
+
+StatusSink = Callable[[Ref, dict[str, Any]], None]
+
+
+class Statuses:
+    """What each policy says, as of the last run.
+
+    Attributes:
+        now: the status of each policy. One that was there before the first run keeps the times of its conditions.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        fleet: Fleet,
+        tally: Tally,
+        quarantine: Quarantine,
+        refused_secrets: RefusedSecrets,
+        sink: StatusSink,
+        clock: Callable[[], datetime.datetime],
+    ) -> None:
+        self.now: dict[Ref, dict[str, Any]] = {}
+        self._world, self._fleet, self._tally = world, fleet, tally
+        self._quarantine, self._refused_secrets = quarantine, refused_secrets
+        self._sink, self._clock = sink, clock
+        self._unsure: set[Ref] | None = None
+        self._said: dict[Ref, tuple[Subject, Findings, Rollout, Counter[Health]]] = {}
+
+    def doubt(self, policies: set[Ref] | None = None) -> None:
+        """Some of *policies* may have another status now; ``None``: any may, the proxies have changed."""
+        if policies is None:
+            self._unsure = None
+        elif self._unsure is not None:
+            self._unsure |= policies
+
+    def forget(self, ref: Ref) -> None:
+        """The policy is no more."""
+        self.now.pop(ref, None)
+        self._said.pop(ref, None)
+
+    def run(self, done: Reconciled) -> bool:
+        """Compute what is in doubt, hand on what differs. True: a policy was accepted for which another one waited."""
+        again = False
+        now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        held = self._quarantine.held(self._world)
+        unsure, self._unsure = self._unsure, set()
+        if unsure is None:
+            unsure = set(self._world.policies)
+            self._fleet.survey()
+        for ref in sorted(unsure & self._world.policies.keys()):
+            findings = done.findings.get(ref)
+            if findings is None:  # arrived after the last run of the config lane, which is marked
+                continue
+            policy = self._world.policies[ref]
+            rollout = self._rollout(policy, findings, done, held=ref in held)
+            complete = rollout.connected > 0 and rollout.programmed == rollout.connected
+            if complete and not findings.accepted and isinstance(policy, LoadBalancerPolicy):
+                again |= self._quarantine.accept(policy)
+            self._say(policy, findings, rollout, now)
+        return again
+
+    def _rollout(
+        self, policy: LoadBalancerPolicy | InvalidPolicy, findings: Findings, done: Reconciled, *, held: bool
+    ) -> Rollout:
+        gateways = done.gateways.get(policy.ref, ())
+        refusal = self._refusal(policy.ref, policy.generation, gateways)
+        return self._fleet.rollout(policy.ref, gateways, refusal, served=not held and not findings.accepted)
+
+    def _refusal(self, ref: Ref, generation: int, gateways: Iterable[str]) -> Refusal | None:
+        if (ref, generation) in self._quarantine.refused:
+            return self._quarantine.refused[ref, generation]
+        return self._refused_secrets.refusal(ref, gateways)
+
+    def _say(self, policy: LoadBalancerPolicy | InvalidPolicy, findings: Findings, rollout: Rollout, now: str) -> None:
+        kind, algorithm = kind_of(policy) if isinstance(policy, LoadBalancerPolicy) else ("", "")
+        subject = Subject(policy.generation, kind, algorithm)
+        previous = self.now.get(policy.ref, {})
+        says = (subject, findings, rollout, self._tally.count(self._world, policy.ref))
+        if previous and self._said.get(policy.ref) == says:
+            return
+        self._said[policy.ref] = says
+        computed = status(*says, previous=previous, now=now)
+        if computed != previous:
+            self.now[policy.ref] = computed
+            self._sink(policy.ref, computed)
