@@ -19,11 +19,11 @@ venv: $(STAMP) ## the virtual environment .venv with the command fairlead
 run: $(STAMP) ## the demo: control plane, a real Envoy, three backends (ARGS="--for 30s")
 	@exec $(BIN)/fairlead demo $(ARGS)
 
-tools: ## kube-apiserver, etcd and kube-controller-manager, built once into a cache
-	@$(PYTHON) tools/build.py
+tools: ## kube-apiserver, etcd and kube-controller-manager, built once into a cache (others: ARGS="--set helm|kind|node")
+	@$(PYTHON) tools/build.py $(ARGS)
 
 test: $(STAMP) ## all tests: unit, property, golden, traffic, API server (ARGS="-k word")
-	@$(PYTHON) tools/build.py > /dev/null
+	@$(PYTHON) tools/build.py --set api > /dev/null
 	@$(BIN)/pytest $(ARGS)
 
 unit: $(STAMP) ## the fast tests only

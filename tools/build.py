@@ -1,14 +1,18 @@
-"""Build the Go tools that the tests need, once per ``go.sum``, into a cache outside the checkout.
+"""Build the Go tools that tests, chart and clusters need, once per ``go.sum``, into a cache outside the checkout.
 
-Called by ``make test``; prints the folder with the binaries on standard output and progress on standard error.
+``python tools/build.py --set api`` (what ``make test`` calls), ``--set helm``, ``--set kind``, or names of binaries; several
+go together. Prints the folder with the binaries on standard output and progress on standard error.
 Standard library only: it runs before the virtual environment exists.
 
-``KUBEBUILDER_ASSETS``, where set, names a folder with ready binaries (envtest's convention) and nothing is built.
+``KUBEBUILDER_ASSETS``, where set, names a folder with ready binaries (envtest's convention) and nothing of the set ``api`` is
+built.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import os
@@ -18,23 +22,51 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 TOOLS = pathlib.Path(__file__).resolve().parent
 K8S_VERSION = "v1.34.4"
 STAMP = "k8s.io/component-base/version"
 LDFLAGS_K8S = f"-s -w -X {STAMP}.gitVersion={K8S_VERSION} -X {STAMP}.gitMajor=1 -X {STAMP}.gitMinor=34"
+LDFLAGS_HELM = "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1"
+LDFLAGS_CRICTL = "-s -w -X sigs.k8s.io/cri-tools/pkg/version.Version=v1.36.0"
 
-#: binary -> (module folder, package, linker flags, what a cold build takes on two cores)
+
+@dataclasses.dataclass(frozen=True)
+class Tool:
+    """Where a binary comes from: module folder under ``tools/``, package, what a cold build takes on two cores."""
+
+    module: str
+    package: str
+    takes: str
+    ldflags: str = "-s -w"
+
+
+def _kubernetes(name: str, takes: str) -> Tool:
+    return Tool("kubernetes", f"k8s.io/kubernetes/cmd/{name}", takes, LDFLAGS_K8S)
+
+
 BINARIES = {
-    "etcd": ("etcd", "go.etcd.io/etcd/server/v3", "-s -w", "about 1 minute"),
-    "kube-apiserver": ("kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", LDFLAGS_K8S, "6 to 10 minutes"),
-    "kube-controller-manager": (
-        "kubernetes",
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
-        LDFLAGS_K8S,
-        "about 2 minutes",
-    ),
+    "etcd": Tool("etcd", "go.etcd.io/etcd/server/v3", "about 1 minute"),
+    "kube-apiserver": _kubernetes("kube-apiserver", "6 to 10 minutes"),
+    "kube-controller-manager": _kubernetes("kube-controller-manager", "about 2 minutes"),
+    "kube-scheduler": _kubernetes("kube-scheduler", "half a minute"),
+    "kubelet": _kubernetes("kubelet", "half a minute"),
+    "kube-proxy": _kubernetes("kube-proxy", "half a minute"),
+    "kubectl": _kubernetes("kubectl", "half a minute to 2 minutes"),
+    "kubeadm": _kubernetes("kubeadm", "half a minute"),
+    "helm": Tool("helm", "helm.sh/helm/v4/cmd/helm", "3 to 6 minutes", LDFLAGS_HELM),
+    "kind": Tool("kind", "sigs.k8s.io/kind", "10 seconds"),
+    "coredns": Tool("coredns", "github.com/coredns/coredns", "3 to 6 minutes"),
+    "crictl": Tool("crictl", "sigs.k8s.io/cri-tools/cmd/crictl", "1 to 2 minutes", LDFLAGS_CRICTL),
+}
+
+API = ("etcd", "kube-apiserver", "kube-controller-manager")
+SETS = {
+    "api": API,  # tests/api
+    "helm": ("helm",),  # tests of the chart
+    "kind": ("kind", "kubectl", "helm"),  # a cluster on a ready node image
+    "node": (*API, "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "kubeadm", "coredns", "crictl"),  # its image
 }
 
 
@@ -101,26 +133,26 @@ def run_with_progress(command: list[str], *, cwd: pathlib.Path, what: str, env: 
 
 def build(binary: str) -> pathlib.Path:
     """Path of *binary*, built if the cache does not hold it for this ``go.sum``."""
-    module, package, ldflags, takes = BINARIES[binary]
-    folder = cache_root() / "tools" / f"{module}-{module_key(module)}"
+    tool = BINARIES[binary]
+    folder = cache_root() / "tools" / f"{tool.module}-{module_key(tool.module)}"
     target = folder / binary
     if target.exists():
         return target
-    with locked(cache_root() / "tools" / f"{module}.lock"):
+    with locked(cache_root() / "tools" / f"{tool.module}.lock"):
         if target.exists():
             return target
         go = shutil.which("go")
         if go is None:
             raise ToolError(
-                f"{binary} must be built once and `go` is not on PATH: install Go (go.dev/dl), or set "
-                "KUBEBUILDER_ASSETS to a folder with etcd, kube-apiserver and kube-controller-manager"
+                f"{binary} must be built once and `go` is not on PATH: install Go (go.dev/dl)"
+                + (f", or set KUBEBUILDER_ASSETS to a folder with {', '.join(API)}" if binary in API else "")
             )
         folder.mkdir(parents=True, exist_ok=True)
-        say(f"building {binary} into {folder} (once; a cold build takes {takes} on two cores)")
+        say(f"building {binary} into {folder} (once; a cold build takes {tool.takes} on two cores)")
         partial = folder / f".{binary}.partial"
         run_with_progress(
-            [go, "build", "-trimpath", "-p", "2", "-ldflags", ldflags, "-o", str(partial), package],
-            cwd=TOOLS / module,
+            [go, "build", "-trimpath", "-p", "2", "-ldflags", tool.ldflags, "-o", str(partial), tool.package],
+            cwd=TOOLS / tool.module,
             what=binary,
             env=os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"},
         )
@@ -128,28 +160,44 @@ def build(binary: str) -> pathlib.Path:
     return target
 
 
-def assets() -> pathlib.Path:
-    """Folder that holds every binary of :data:`BINARIES`."""
-    if given := os.environ.get("KUBEBUILDER_ASSETS"):
-        folder = pathlib.Path(given)
-        missing = [name for name in BINARIES if not (folder / name).exists()]
-        if missing:
-            raise ToolError(f"KUBEBUILDER_ASSETS={folder} lacks {', '.join(missing)}: add them or unset the variable")
-        return folder
-    built = [build(name) for name in BINARIES]
-    bin_folder = cache_root() / "tools" / ("bin-" + "-".join(sorted({path.parent.name[-16:] for path in built})))
-    bin_folder.mkdir(parents=True, exist_ok=True)
+def given(names: Iterable[str]) -> pathlib.Path | None:
+    """The folder that ``KUBEBUILDER_ASSETS`` names, for whoever asks for nothing but API-server binaries."""
+    if not (folder := os.environ.get("KUBEBUILDER_ASSETS")) or not set(names) <= set(API):
+        return None
+    if missing := [name for name in names if not (pathlib.Path(folder) / name).exists()]:
+        raise ToolError(f"KUBEBUILDER_ASSETS={folder} lacks {', '.join(missing)}: add them or unset the variable")
+    return pathlib.Path(folder)
+
+
+def folder_of(*names: str) -> pathlib.Path:
+    """A folder that holds the binaries *names*, each built if the cache lacks it."""
+    if ready := given(names):
+        return ready
+    built = sorted(build(name) for name in set(names))
+    key = hashlib.sha256("\n".join(map(str, built)).encode()).hexdigest()[:16]
+    folder = cache_root() / "tools" / f"bin-{key}"
+    folder.mkdir(parents=True, exist_ok=True)
     for path in built:
-        link = bin_folder / path.name
-        if not link.exists():
-            with contextlib.suppress(FileExistsError):
-                link.symlink_to(path)
-    return bin_folder
+        with contextlib.suppress(FileExistsError):
+            (folder / path.name).symlink_to(path)
+    return folder
 
 
-def main() -> int:
+def assets() -> pathlib.Path:
+    """Folder with what ``tests/api`` needs."""
+    return folder_of(*API)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="tools/build.py", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--set", choices=SETS, action="append", default=[], dest="sets", help="a named set of binaries")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {' '.join(BINARIES)}")
+    asked = parser.parse_args(arguments)
+    if unknown := sorted(set(asked.names) - set(BINARIES)):
+        parser.error(f"no such binary: {', '.join(unknown)}")
+    names = [*asked.names, *(name for one in asked.sets for name in SETS[one])]
     try:
-        print(assets())
+        print(folder_of(*names) if names else assets())
     except ToolError as error:
         say(str(error))
         return 1
@@ -159,4 +207,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
