@@ -37,7 +37,7 @@ lint: $(STAMP) ## ruff, mypy strict, architecture contracts
 generated: $(STAMP) ## are crds/ and docs/reference.md what the models say?
 	@$(BIN)/python -m fairlead_operator.api.schema --check .
 
-crds: $(STAMP) ## write crds/ and docs/reference.md from the models
+crds: $(STAMP) ## write crds/, their copies in the chart, and docs/reference.md from the models
 	@$(BIN)/python -m fairlead_operator.api.schema .
 
 golden: $(STAMP) ## write the goldens of tests/cases anew
