@@ -54,9 +54,9 @@ class Handover:
         waiting.proxies = {proxy for proxy in proxies if not _has_routes(proxy, snapshot)}
         return bool(waiting.proxies)
 
-    def heard(self, proxy: Proxy, snapshot: Snapshot | None) -> bool:
-        """*proxy* answered, or is gone (no *snapshot*). True: it was the last that was waited for, so release."""
-        waiting = self._waiting.get(proxy.key)
+    def heard(self, key: str, proxy: Proxy, snapshot: Snapshot | None) -> bool:
+        """*proxy* answered, or is gone from *key* (no *snapshot*). True: it was the last that was waited for: release."""
+        waiting = self._waiting.get(key)
         if waiting is None or proxy not in waiting.proxies:
             return False
         if snapshot is None or _has_routes(proxy, snapshot):

@@ -245,9 +245,17 @@ class ControlPlane:
 
     def disconnected(self, proxy: Proxy) -> None:
         log.info("proxy %s of gateway %s disconnected", proxy.node.id, proxy.key)
+        self._left(proxy, proxy.key)
+
+    def moved(self, proxy: Proxy, before: str) -> None:
+        log.info("proxy %s has %s instead of %s", proxy.node.id, proxy.key or "nothing", before or "nothing")
+        self._left(proxy, before)
+
+    def _left(self, proxy: Proxy, key: str) -> None:
+        """Nobody who waits for the proxies of *key* waits for this one any more."""
         self._progress.disconnected(proxy, self._time())
-        if self._handover.heard(proxy, None):
-            self._hand_over(proxy.key)
+        if self._handover.heard(key, proxy, None):
+            self._hand_over(key)
         self._mark_status()
 
     def acked(self, proxy: Proxy, event: Acked) -> None:
@@ -255,7 +263,7 @@ class ControlPlane:
         if event.type_url is TypeUrl.SECRET:
             self._accepted_secrets(self._store.current(proxy.key), event.versions)
         if event.type_url is not TypeUrl.ENDPOINT:
-            if self._handover.heard(proxy, self._store.current(proxy.key)):
+            if self._handover.heard(proxy.key, proxy, self._store.current(proxy.key)):
                 self._hand_over(proxy.key)
             self._mark_status()
 

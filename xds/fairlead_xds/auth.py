@@ -29,6 +29,20 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """A client whose configuration can become another one while it is connected.
+
+    Attributes:
+        key: of the snapshot that it may read now; empty: that is not known yet, and nothing is said to it until
+            ``XdsServer.move`` gives it a key.
+        subject: who it was proven to be, in words that whoever moves it understands.
+    """
+
+    key: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """The client is not served. ``status`` is the name of a gRPC status; ``reason`` is for the client to read."""
 
@@ -39,7 +53,7 @@ class Refusal:
 class Authenticator(Protocol):
     """Decides whose configuration a client gets."""
 
-    async def key_of(self, node: Node, peer: Peer) -> str | Refusal:
+    async def key_of(self, node: Node, peer: Peer) -> str | Identity | Refusal:
         """The key of the snapshot that this client may read, or why it may read none."""
         ...
 

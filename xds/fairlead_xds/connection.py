@@ -53,6 +53,9 @@ class Connection:
         self._room = asyncio.Event()
         self._room.set()
         self._awaited: dict[TypeUrl, tuple[str, float]] = {}  # type -> nonce, when it was written
+        self._keyed = asyncio.Event()
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self._resume: asyncio.TimerHandle | None = None
         self._ignored = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -62,21 +65,34 @@ class Connection:
         Raises:
             ProtocolError: the client broke the protocol.
         """
-        unsubscribe = self._store.subscribe(self.proxy.key, self._wake.set)
+        self._subscribe()
         self._observer.connected(self.proxy)
-        resumed = asyncio.get_running_loop().call_later(_RESUME, lambda: self._handle(self._stream.resumed()))
         self._tasks = [asyncio.ensure_future(self._read()), asyncio.ensure_future(self._write())]
         try:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            unsubscribe()
-            resumed.cancel()
+            self._unsubscribe()
+            if self._resume is not None:
+                self._resume.cancel()
             self.end()
             results = await asyncio.gather(*self._tasks, return_exceptions=True)
             self._observer.disconnected(self.proxy)
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, grpc.aio.BaseError):
                 raise result
+
+    def move(self, key: str) -> None:
+        """Serve the snapshot of *key* from now on. The client hears what differs, in the order of every change."""
+        before, self.proxy.key = self.proxy.key, key
+        self._unsubscribe()
+        self._subscribe()
+        self._observer.moved(self.proxy, before)
+        self._wake.set()
+
+    def _subscribe(self) -> None:
+        self._unsubscribe = self._store.subscribe(self.proxy.key, self._wake.set)
+        if self.proxy.key:
+            self._keyed.set()
 
     def end(self) -> None:
         """Stop serving; ``run`` returns."""
@@ -108,6 +124,10 @@ class Connection:
             self._handle(self._stream.give_up(stuck.type_url))
 
     async def _read(self) -> None:
+        await self._keyed.wait()
+        self._catch_up()
+        resumed = self._stream.resumed
+        self._resume = asyncio.get_running_loop().call_later(_RESUME, lambda: self._handle(resumed()))
         data: Any = self._first
         self._first = b""
         while data is not grpc.aio.EOF:
@@ -134,6 +154,8 @@ class Connection:
                 self._awaited[response.type_url] = (response.nonce, self._clock())
 
     def _catch_up(self) -> None:
+        if not self.proxy.key:  # it is between two keys: it keeps what it has
+            return
         current = self._store.current(self.proxy.key)
         before = self._stream.snapshot
         if current is not before:

@@ -11,16 +11,17 @@ from fairlead_xds.protocol.stream import Stream
 from fairlead_xds.snapshot import TypeUrl
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Proxy:
-    """One connected client; two streams of the same proxy are two of these.
+    """One connected client; two streams of the same proxy are two of these. Only its connection changes it.
 
     Attributes:
-        key: of the snapshot that it gets.
+        key: of the snapshot that it gets; empty while that is not known. ``XdsServer.move`` changes it.
         node: who it says it is.
         address: the other end of its connection, as gRPC writes it.
         connected_at: seconds since the epoch.
         stream: its side of the protocol, to be asked ``has`` and ``unsettled``.
+        subject: who it was proven to be (``auth.Identity``); empty for clients that never move.
     """
 
     key: str
@@ -28,6 +29,7 @@ class Proxy:
     address: str
     connected_at: float
     stream: Stream = field(repr=False)
+    subject: str = ""
 
     def has(self, type_url: TypeUrl, name: str) -> bool:
         """The proxy has accepted the current version of this resource."""
@@ -56,6 +58,9 @@ class Observer(Protocol):
     def connected(self, proxy: Proxy) -> None:
         """The proxy is identified; nothing has been sent to it yet."""
 
+    def moved(self, proxy: Proxy, before: str) -> None:
+        """It gets the snapshot of another key now; *before* is the one that it had."""
+
     def disconnected(self, proxy: Proxy) -> None:
         """Its stream has ended, whoever ended it."""
 
@@ -73,6 +78,9 @@ class SilentObserver:
     """An observer that does nothing; also a base for those that want to hear of some things only."""
 
     def connected(self, proxy: Proxy) -> None:
+        pass
+
+    def moved(self, proxy: Proxy, before: str) -> None:
         pass
 
     def disconnected(self, proxy: Proxy) -> None:

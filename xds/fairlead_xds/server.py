@@ -18,7 +18,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from fairlead_xds.auth import Authenticator, Peer, Refusal
+from fairlead_xds.auth import Authenticator, Identity, Peer, Refusal
 from fairlead_xds.connection import Connection
 from fairlead_xds.observer import Observer, Proxy, SilentObserver, Stuck
 from fairlead_xds.protocol.delta import DeltaStream
@@ -89,7 +89,7 @@ class XdsServer:
         self._options = options or Options()
         self._clock = clock
         self._wall_clock = wall_clock
-        self._connections: dict[int, Connection] = {}
+        self._connections: dict[Proxy, Connection] = {}
         self._turns = Turns()
         self._opened = asyncio.Event()
         self._server: grpc.aio.Server | None = None
@@ -133,7 +133,13 @@ class XdsServer:
 
     def proxies(self) -> list[Proxy]:
         """The proxies that are connected now, in the order of their connecting."""
-        return [connection.proxy for connection in self._connections.values()]
+        return list(self._connections)
+
+    def move(self, proxy: Proxy, key: str) -> None:
+        """*proxy*, if it is connected still, gets the snapshot of *key* from now on. Publish that first."""
+        connection = self._connections.get(proxy)
+        if connection is not None and proxy.key != key:
+            connection.move(key)
 
     def stuck(self) -> list[Stuck]:
         """Streams that have owed an answer for longer than ``Options.stuck_after``."""
@@ -168,11 +174,11 @@ class XdsServer:
         connection = await self._admit(variant, context)
         if connection is None:
             return
-        self._connections[id(connection)] = connection
+        self._connections[connection.proxy] = connection
         try:
             await connection.run()
         finally:
-            del self._connections[id(connection)]
+            del self._connections[connection.proxy]
 
     async def _admit(self, variant: type[Stream], context: Any) -> Connection | None:
         """Who it is and what it gets, when it may be served; ``None`` if the client went."""
@@ -180,11 +186,12 @@ class XdsServer:
         if first is None:
             return None
         node = variant.node_of(first)
-        key = await self._authenticator.key_of(node, _peer(context))
-        if isinstance(key, Refusal):
-            raise ProtocolError(key.status, key.reason)
+        known = await self._authenticator.key_of(node, _peer(context))
+        if isinstance(known, Refusal):
+            raise ProtocolError(known.status, known.reason)
         await self._opened.wait()
-        proxy = Proxy(key, node, context.peer(), self._wall_clock(), variant(self._store.current(key)))
+        key, subject = (known.key, known.subject) if isinstance(known, Identity) else (known, "")
+        proxy = Proxy(key, node, context.peer(), self._wall_clock(), variant(self._store.current(key)), subject)
         return Connection(
             context, proxy, first, store=self._store, observer=self._observer, clock=self._clock, turns=self._turns
         )

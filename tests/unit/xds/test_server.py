@@ -29,11 +29,11 @@ class Diary(SilentObserver):
         self.lines: list[str] = []
         self.nacks: list[Nacked] = []
         self.stuck_at: list[Stuck] = []
-        self.moved = asyncio.Event()
+        self.noted = asyncio.Event()
 
     def note(self, line: str) -> None:
         self.lines.append(line)
-        self.moved.set()
+        self.noted.set()
 
     def connected(self, proxy: Proxy) -> None:
         self.note(f"+{proxy.node.id}")
@@ -55,8 +55,8 @@ class Diary(SilentObserver):
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
             while not condition():
-                self.moved.clear()
-                await self.moved.wait()
+                self.noted.clear()
+                await self.noted.wait()
 
 
 class Bench:
