@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from fairlead_xds.auth import ANYONE, Identity
 from fairlead_xds.protocol.events import Acked, Nacked
 from fairlead_xds.protocol.node import Node
 from fairlead_xds.protocol.stream import Stream
@@ -21,7 +22,7 @@ class Proxy:
         address: the other end of its connection, as gRPC writes it.
         connected_at: seconds since the epoch.
         stream: its side of the protocol, to be asked ``has`` and ``unsettled``.
-        subject: who it was proven to be (``auth.Identity``); empty for clients that never move.
+        identity: who it has proven to be.
     """
 
     key: str
@@ -29,7 +30,7 @@ class Proxy:
     address: str
     connected_at: float
     stream: Stream = field(repr=False)
-    subject: str = ""
+    identity: Identity = ANYONE
 
     def has(self, type_url: TypeUrl, name: str) -> bool:
         """The proxy has accepted the current version of this resource."""

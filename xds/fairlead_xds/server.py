@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import grpc
@@ -20,6 +20,7 @@ import grpc.aio
 
 from fairlead_xds.auth import Authenticator, Identity, Peer, Refusal
 from fairlead_xds.connection import Connection
+from fairlead_xds.gate import Gate, Limits, Refused
 from fairlead_xds.observer import Observer, Proxy, SilentObserver, Stuck
 from fairlead_xds.protocol.delta import DeltaStream
 from fairlead_xds.protocol.events import ProtocolError
@@ -45,6 +46,10 @@ class Options:
         stuck_after: how long an answer may be owed before it is reported and no longer waited for. Above the 15 s after
             which Envoy gives up on a resource itself.
         first_message_timeout: how long a client may stay silent after opening a stream.
+        max_streams: of one connection; 0: any number, for clients that share one. A proxy has one.
+        handshake_timeout: how long TLS and HTTP/2 may take to begin.
+        max_idle: how long a connection may have no stream.
+        limits: before and after a client has proven who it is.
     """
 
     max_receive_bytes: int = 32 * 1024 * 1024
@@ -53,10 +58,18 @@ class Options:
     keepalive_timeout: float = 10.0
     stuck_after: float = 20.0
     first_message_timeout: float = 30.0
+    max_streams: int = 0
+    handshake_timeout: float = 10.0
+    max_idle: float = 300.0
+    limits: Limits = field(default_factory=Limits)
 
     def channel_arguments(self) -> list[tuple[str, int]]:
         """As gRPC takes them (grpc_types.h)."""
+        limited = [("grpc.max_concurrent_streams", self.max_streams)] if self.max_streams else []
         return [
+            *limited,
+            ("grpc.server_handshake_timeout_ms", round(self.handshake_timeout * 1000)),
+            ("grpc.max_connection_idle_ms", round(self.max_idle * 1000)),
             ("grpc.max_receive_message_length", self.max_receive_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
@@ -71,6 +84,9 @@ class XdsServer:
     """Serves the snapshots of a store to proxies, over both variants of ADS.
 
     All methods belong to the event loop that ``start`` was awaited in.
+
+    Attributes:
+        gate: who comes in, and counts of who does not.
     """
 
     def __init__(
@@ -84,9 +100,9 @@ class XdsServer:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._authenticator = authenticator
         self._observer: Observer = observer or SilentObserver()
         self._options = options or Options()
+        self.gate = Gate(authenticator, wall_clock, self._options.limits)
         self._clock = clock
         self._wall_clock = wall_clock
         self._connections: dict[Proxy, Connection] = {}
@@ -167,31 +183,49 @@ class XdsServer:
             except ProtocolError as error:
                 log.warning("xDS client %s ended: %s: %s", context.peer(), error.status, error.message)
                 await context.abort(grpc.StatusCode[error.status], error.message)
+            except Refused as error:
+                self.gate.note(context.peer(), error.refusal)
+                await context.abort(grpc.StatusCode[error.refusal.status], error.refusal.reason)
 
         return handle
 
     async def _serve(self, variant: type[Stream], context: Any) -> None:
-        connection = await self._admit(variant, context)
-        if connection is None:
-            return
-        self._connections[connection.proxy] = connection
-        try:
-            await connection.run()
-        finally:
-            del self._connections[connection.proxy]
+        peer = _peer(context)
+        identity = await self.gate.admit(peer)
+        with self.gate.stream_of(identity):
+            connection = await self._connection(variant, context, identity)
+            if connection is None:
+                return
+            self._connections[connection.proxy] = connection
+            proof = asyncio.create_task(self._end_with_proof(connection, identity, peer))
+            try:
+                await connection.run()
+            finally:
+                del self._connections[connection.proxy]
+                proof.cancel()
+            if proof.done():
+                ended = proof.result()
+                log.info("the proof of proxy %s of %s has ended: %s", connection.proxy.node.id, identity, ended.reason)
+                await context.abort(grpc.StatusCode[ended.status], ended.reason)
 
-    async def _admit(self, variant: type[Stream], context: Any) -> Connection | None:
-        """Who it is and what it gets, when it may be served; ``None`` if the client went."""
+    async def _end_with_proof(self, connection: Connection, identity: Identity, peer: Peer) -> Refusal:
+        """The proxy comes again with what it proves itself with now; it keeps what it has, and gets nothing twice."""
+        ended = await self.gate.ended(identity, peer)
+        connection.end()
+        return ended
+
+    async def _connection(self, variant: type[Stream], context: Any, identity: Identity) -> Connection | None:
+        """What the client gets, when it may be served; ``None`` if the client went."""
         first = await self._first_message(context)
         if first is None:
             return None
         node = variant.node_of(first)
-        known = await self._authenticator.key_of(node, _peer(context))
-        if isinstance(known, Refusal):
-            raise ProtocolError(known.status, known.reason)
         await self._opened.wait()
-        key, subject = (known.key, known.subject) if isinstance(known, Identity) else (known, "")
-        proxy = Proxy(key, node, context.peer(), self._wall_clock(), variant(self._store.current(key)), subject)
+        key = await self.gate.key_of(identity, node)
+        if identity.pod:  # who it proves to be counts in logs and statuses too
+            node = replace(node, id=identity.pod)
+        stream = variant(self._store.current(key))
+        proxy = Proxy(key, node, context.peer(), self._wall_clock(), stream, identity)
         return Connection(
             context, proxy, first, store=self._store, observer=self._observer, clock=self._clock, turns=self._turns
         )
@@ -200,7 +234,7 @@ class XdsServer:
         try:
             data = await asyncio.wait_for(context.read(), self._options.first_message_timeout)
         except TimeoutError:
-            raise ProtocolError("DEADLINE_EXCEEDED", "no request came") from None
+            raise Refused(Refusal("DEADLINE_EXCEEDED", "no request came", "silent")) from None
         return None if data is grpc.aio.EOF else data
 
     async def _watch(self) -> None:

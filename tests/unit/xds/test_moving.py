@@ -19,6 +19,7 @@ from tests.support.xds_resources import cluster, endpoints, listener, route, sit
 pytestmark = pytest.mark.timeout(20)
 
 CDS, EDS, LDS, RDS = TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.LISTENER, TypeUrl.ROUTE
+POD = Identity("shop", "default", "web-1", "uid-1")
 both = pytest.mark.parametrize("variant", [DeltaClient, SotwClient])
 
 
@@ -27,8 +28,11 @@ class ByPod:
 
     key = ""
 
-    async def key_of(self, node: Node, peer: Peer) -> Identity:
-        return Identity(self.key, "uid-1")
+    async def admit(self, peer: Peer) -> Identity:
+        return POD
+
+    async def key_of(self, identity: Identity, node: Node) -> str:
+        return self.key
 
 
 class Moves(SilentObserver):
@@ -143,7 +147,7 @@ async def test_a_proxy_without_a_key_is_told_nothing_until_it_gets_one(bench: Be
     async with bench.envoy() as envoy:
         with pytest.raises(TimeoutError):
             await envoy.wait_for(lambda: bool(envoy.client.arrivals), timeout=0.2)
-        assert (bench.proxy.key, bench.proxy.subject) == ("", "uid-1")
+        assert (bench.proxy.key, bench.proxy.identity) == ("", POD)
         bench.server.move(bench.proxy, "one")
         await envoy.wait_for(lambda: holds(envoy.client, bench.store.current("one")))
 

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 
-from fairlead_xds.auth import NodeClusterAuthenticator, Peer, Refusal
+from fairlead_xds.auth import ANYONE, Identity, NodeClusterAuthenticator, Peer, Refusal
 from fairlead_xds.observer import Proxy, SilentObserver, Stuck
 from fairlead_xds.protocol.events import Acked, Nacked
 from fairlead_xds.protocol.node import Node
@@ -186,12 +186,17 @@ async def test_a_proxy_without_a_gateway_is_refused(bench: Bench) -> None:
 
 
 async def test_an_authenticator_decides_by_node_and_connection() -> None:
-    seen: list[tuple[Node, Peer]] = []
+    nodes: list[Node] = []
+    peers: list[Peer] = []
 
     class Picky:
-        async def key_of(self, node: Node, peer: Peer) -> str | Refusal:
-            seen.append((node, peer))
-            return Refusal("PERMISSION_DENIED", "not you")
+        async def admit(self, peer: Peer) -> Identity | Refusal:
+            peers.append(peer)
+            return ANYONE
+
+        async def key_of(self, identity: Identity, node: Node) -> str | Refusal:
+            nodes.append(node)
+            return Refusal("PERMISSION_DENIED", "not you", "not_allowed")
 
     store = Store()
     store.set_open()
@@ -199,9 +204,10 @@ async def test_an_authenticator_decides_by_node_and_connection() -> None:
     async with FakeEnvoy(f"127.0.0.1:{await server.start('127.0.0.1:0')}") as envoy:
         assert await envoy.wait_ended() is grpc.StatusCode.PERMISSION_DENIED
     await server.stop(grace=0.2)
-    assert seen[0][0].cluster == "edge"
-    assert "127.0.0.1" in seen[0][1].address
-    assert "user-agent" in seen[0][1].metadata
+    assert nodes[0].cluster == "edge"
+    assert "127.0.0.1" in peers[0].address
+    assert "user-agent" in peers[0].metadata
+    assert server.gate.refused == {"not_allowed": 1}
 
 
 async def test_r09_an_unknown_type_leaves_the_stream_open(bench: Bench) -> None:

@@ -24,6 +24,10 @@ class FakeEnvoy:
     """One fake proxy and its stream.
 
     ``async with FakeEnvoy("127.0.0.1:18000") as envoy: await envoy.wait_for(lambda: envoy.client.has(...))``
+
+    Attributes:
+        status, details: how the server ended the stream.
+        credentials, token: used by the next ``connect`` after a ``close``; the token after a ``disconnect`` too.
     """
 
     def __init__(
@@ -32,6 +36,8 @@ class FakeEnvoy:
         client: Client | None = None,
         *,
         channel: grpc.aio.Channel | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
         on_response: Callable[[], None] | None = None,
     ) -> None:
         """A proxy for the server at *address*.
@@ -40,10 +46,13 @@ class FakeEnvoy:
             address: of the server.
             client: what to do with responses; a ``DeltaClient`` by default.
             channel: to share a connection with others; by default it has its own.
+            credentials: of TLS; by default the connection is not encrypted.
+            token: shown as ``authorization: Bearer …``.
             on_response: called after each response was taken in.
         """
         self.client = client or DeltaClient()
         self._address = address
+        self.credentials, self.token = credentials, token
         self._own = channel is None
         self._channel = channel
         self._on_response = on_response
@@ -51,6 +60,7 @@ class FakeEnvoy:
         self._task: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()
         self.status: grpc.StatusCode | None = None
+        self.details = ""
 
     @property
     def ended(self) -> bool:
@@ -67,10 +77,15 @@ class FakeEnvoy:
     async def connect(self) -> None:
         """Open a stream; after ``disconnect`` as a reconnecting Envoy does, saying what it has."""
         if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self._address, options=_OPTIONS)
+            self._channel = (
+                grpc.aio.secure_channel(self._address, self.credentials, options=_OPTIONS)
+                if self.credentials is not None
+                else grpc.aio.insecure_channel(self._address, options=_OPTIONS)
+            )
         variant = "Delta" if isinstance(self.client, DeltaClient) else "Stream"
-        self.status = None
-        self._call = self._channel.stream_stream(f"{_SERVICE}{variant}AggregatedResources")()
+        self.status, self.details = None, ""
+        metadata = (("authorization", f"Bearer {self.token}"),) if self.token is not None else ()
+        self._call = self._channel.stream_stream(f"{_SERVICE}{variant}AggregatedResources")(metadata=metadata)
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(lambda _: self._tell())
 
@@ -121,12 +136,12 @@ class FakeEnvoy:
             while True:
                 data = await self._call.read()
                 if data is grpc.aio.EOF:
-                    self.status = await self._call.code()
+                    self.status, self.details = await self._call.code(), await self._call.details() or ""
                     break
                 await self._write(self.client.receive(data))
                 self._tell()
         except grpc.aio.AioRpcError as error:
-            self.status = error.code()
+            self.status, self.details = error.code(), error.details() or ""
 
     async def _write(self, requests: Iterable[bytes]) -> None:
         try:
