@@ -40,8 +40,8 @@ generated: $(STAMP) ## are crds/ and docs/reference.md what the models say?
 crds: $(STAMP) ## write crds/, their copies in the chart, and docs/reference.md from the models
 	@$(BIN)/python -m fairlead_operator.api.schema .
 
-golden: $(STAMP) ## write the goldens of tests/cases anew
-	@$(BIN)/pytest tests/golden --update -q
+golden: $(STAMP) ## write the goldens of tests/cases and tests/chart/cases anew
+	@$(BIN)/pytest tests/golden tests/chart/test_goldens.py --update -q
 
 bench: $(STAMP) ## measure (ARGS="--json")
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,10 +1,24 @@
-"""What holds of all property tests: a slow machine is no finding, and a run finds what the run before it found."""
+"""What holds of all tests.
+
+``make golden`` (``pytest --update``) writes goldens anew; look at the difference before committing it. Property tests: a
+slow machine is no finding, and a run finds what the run before it found.
+"""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "fairlead", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("fairlead")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update", action="store_true", help="write the goldens anew")
+
+
+@pytest.fixture
+def update(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update"))

@@ -1,0 +1,212 @@
+"""A release in a real API server: installed, upgraded beside what the operator writes, and removed."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import helm
+from tests.support.kube import ApiError, Cluster
+
+Json = dict[str, Any]
+
+SERVICE: Json = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "fairlead-gateway-edge"}}
+INJECTOR: Json = {
+    "apiVersion": "admissionregistration.k8s.io/v1",
+    "kind": "MutatingWebhookConfiguration",
+    "metadata": {"name": "fairlead-injector"},
+}
+POLICIES = "loadbalancerpolicies.fairlead.dev"
+DEFINITION: Json = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": POLICIES},
+}
+
+
+class Release:
+    """``helm`` for one namespace. Nothing runs in it: there are no nodes."""
+
+    def __init__(self, kube: Cluster, namespace: str) -> None:
+        self.kube, self.namespace = kube, namespace
+
+    def helm(self, command: str, *more: str) -> str:
+        chart = [] if command == "uninstall" else [str(helm.CHART)]
+        where = ["--namespace", self.namespace]
+        return helm.helm(command, "fairlead", *chart, *where, *more, kubeconfig=self.kube.kubeconfig)
+
+    def install(self, *more: str) -> None:
+        self.helm("install", *more)
+
+    def here(self, manifest: Json) -> Json:
+        """*manifest* in the namespace of the release."""
+        return {**manifest, "metadata": {**manifest["metadata"], "namespace": self.namespace}}
+
+    def ports(self) -> dict[str, int]:
+        found = self.kube.get(self.here(SERVICE))["spec"]["ports"]
+        return {port["name"]: port["port"] for port in found}
+
+    def follow(self, *ports: Json) -> None:
+        """What the operator does: its own ports, by server-side apply as its own manager."""
+        self.kube.apply({**self.here(SERVICE), "spec": {"ports": list(ports)}}, manager="fairlead-ports")
+
+
+@pytest.fixture
+def release(kube: Cluster, namespace: str) -> Iterator[Release]:
+    made = Release(kube, namespace)
+    _without_definitions(kube)
+    yield made
+    if helm.helm("list", "--short", "--namespace", namespace, kubeconfig=kube.kubeconfig).strip():
+        made.helm("uninstall")
+
+
+def _without_definitions(kube: Cluster) -> None:
+    """The cluster of these tests has our kinds already, and releases leave them: helm does not take over another's."""
+    for name in (POLICIES, "backends.fairlead.dev"):
+        definition = {**DEFINITION, "metadata": {"name": name}}
+        with contextlib.suppress(ApiError):
+            kube.delete(definition)
+        kube.wait_for(functools.partial(_is_gone, kube, definition), f"{name} is gone")
+
+
+def _is_gone(kube: Cluster, manifest: Json) -> bool:
+    try:
+        kube.get(manifest)
+    except ApiError as error:
+        return error.code == 404
+    return False
+
+
+def _applied(kube: Cluster, manifest: Json) -> bool:
+    try:
+        kube.apply(manifest)
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        return False
+    return True
+
+
+OWN: Json = {"name": "p-8080", "port": 8080, "targetPort": 8080, "protocol": "TCP"}
+
+
+@pytest.mark.parametrize("server_side", ["true", "false"])
+def test_an_upgrade_keeps_the_ports_of_the_operator(release: Release, server_side: str) -> None:
+    """Both ways in which helm applies; nobody forces anybody."""
+    release.install(f"--server-side={server_side}")
+    release.follow(OWN)
+    assert release.ports() == {"http": 80, "https": 443, "p-8080": 8080}
+    given = release.kube.get(release.here(SERVICE))["spec"]["ports"]
+
+    ports = "gatewayDefaults.service.ports"
+    changes = ["--set", f"{ports}[0].name=http", "--set", f"{ports}[0].port=80", "--set", "operator.replicas=3"]
+    release.helm("upgrade", *changes, "--set", f"{ports}[1].name=admin", "--set", f"{ports}[1].port=9000")
+
+    assert release.ports() == {"http": 80, "admin": 9000, "p-8080": 8080}
+    kept = release.kube.get(release.here(SERVICE))["spec"]["ports"]
+    assert [port for port in kept if port["name"] == "p-8080"] == [port for port in given if port["name"] == "p-8080"]
+
+    release.follow()  # the listener is gone
+    assert release.ports() == {"http": 80, "admin": 9000}
+
+
+def test_an_upgrade_keeps_what_the_operator_wrote_into_the_webhook(release: Release) -> None:
+    """``caBundle`` is in no manifest; the namespaces of the second webhook are applied as they are."""
+    release.install()
+    selector = {
+        "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["shop", "blog"]}]
+    }
+    bundle = "LS0tLS1CRUdJTg=="
+    release.kube.apply(
+        {
+            **INJECTOR,
+            "webhooks": [
+                {"name": "label.inject.fairlead.dev", "clientConfig": {"caBundle": bundle}},
+                {
+                    "name": "namespace.inject.fairlead.dev",
+                    "clientConfig": {"caBundle": bundle},
+                    "namespaceSelector": selector,
+                },
+            ],
+        },
+        manager="fairlead",
+    )
+
+    release.helm("upgrade", "--set", "webhook.timeoutSeconds=7")
+
+    asked, selected = release.kube.get(INJECTOR)["webhooks"]
+    assert (asked["timeoutSeconds"], selected["timeoutSeconds"]) == (7, 7)
+    assert (asked["clientConfig"]["caBundle"], selected["clientConfig"]["caBundle"]) == (bundle, bundle)
+    assert selected["namespaceSelector"] == selector
+
+
+def test_at_first_the_second_webhook_selects_nothing(release: Release) -> None:
+    """Before the operator says so, no pod waits for it that did not ask."""
+    release.install()
+
+    _, selected = release.kube.get(INJECTOR)["webhooks"]
+    assert selected["namespaceSelector"] == {
+        "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "DoesNotExist"}]
+    }
+
+
+def test_an_upgrade_brings_new_fields_of_our_kinds(release: Release, tmp_path: Path) -> None:
+    """What helm does not do for the folder ``crds/`` of a chart."""
+    release.install()
+    stored = release.kube.get(DEFINITION)
+    description = "schema", "openAPIV3Schema", "description"
+
+    chart = tmp_path / "fairlead"
+    helm.helm("package", str(helm.CHART), "--destination", str(tmp_path))
+    (archive,) = tmp_path.glob("fairlead-*.tgz")
+    _unpack(archive, tmp_path)
+    file = chart / "files" / "crds" / "fairlead.dev_loadbalancerpolicies.yaml"
+    newer = yaml.safe_load(file.read_text("utf-8"))
+    newer["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"] = "Newer."
+    file.write_text(yaml.safe_dump(newer, sort_keys=False), "utf-8")
+    helm.helm("upgrade", "fairlead", str(chart), "--namespace", release.namespace, kubeconfig=release.kube.kubeconfig)
+
+    now = release.kube.get(DEFINITION)
+    assert _deep(stored["spec"]["versions"][0], *description) != "Newer."
+    assert _deep(now["spec"]["versions"][0], *description) == "Newer."
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+
+
+def _deep(value: Any, *keys: str) -> Any:
+    for key in keys:
+        value = value[key]
+    return value
+
+
+def test_removal_leaves_the_kinds_and_the_policies_and_nothing_else(release: Release) -> None:
+    """And what it removes is gone at once: nothing has a finalizer that only the operator would take away."""
+    kube, namespace = release.kube, release.namespace
+    release.install()
+    rendered = helm.objects(namespace=namespace, crds=True)
+    policy = {
+        "apiVersion": "fairlead.dev/v1alpha1",
+        "kind": "LoadBalancerPolicy",
+        "metadata": {"name": "shop", "namespace": namespace},
+        "spec": {"targetRefs": [{"kind": "Service", "name": "web"}], "loadBalancer": {"type": "Random"}},
+    }
+    kube.wait_for(functools.partial(_applied, kube, policy), "the kinds are served")
+
+    release.helm("uninstall")
+
+    left = [one["metadata"]["name"] for one in rendered if not _is_gone(kube, one)]
+    assert sorted(left) == ["backends.fairlead.dev", POLICIES]
+    assert kube.get(policy)["metadata"].get("finalizers") is None
+    kube.delete(policy)
+
+    release.helm("install")  # again, over what was left, without being told to take it over

@@ -1,0 +1,205 @@
+"""``values.schema.json``: what it refuses, and that it and ``values.yaml`` tell of the same values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import helm
+
+Json = dict[str, Any]
+
+SCHEMA: Json = json.loads((helm.CHART / "values.schema.json").read_text("utf-8"))
+VALUES: Json = yaml.safe_load((helm.CHART / "values.yaml").read_text("utf-8"))
+
+
+def _at(path: str, value: Any) -> Json:
+    """``a.b`` -> ``{"a": {"b": value}}``; ``gateways.x`` is ``x`` of a gateway."""
+    first, _, rest = path.partition(".")
+    if first == "gateways" and rest:
+        return {"gateways": [{"name": "edge", **_at(rest, value)}]}
+    return {first: _at(rest, value) if rest else value}
+
+
+REFUSED = [
+    # A typo at every level.
+    ("operatr", {}, "operatr"),
+    ("image.repo", "x", "repo"),
+    ("operator.replica", 3, "replica"),
+    ("operator.resources.request", {}, "request"),
+    ("operator.resources.limits.memori", "1Gi", "memori"),
+    ("operator.lease.ttl", "15s", "ttl"),
+    ("operator.topologySpread.zone", "Off", "zone"),
+    ("operator.affinity.podsAffinity", {}, "podsAffinity"),
+    ("operator.shutdown.delay", 5, "delay"),
+    ("operator.tolerations", [{"key": "a", "effects": "NoSchedule"}], "effects"),
+    ("certificates.certmanager", {}, "certmanager"),
+    ("certificates.certManager.issuerRef.nmae", "x", "nmae"),
+    ("webhook.failurePolicy", "Ignore", "failurePolicy"),
+    ("sidecar.resources.requests.gpu", 1, "gpu"),
+    ("crds.enable", True, "enable"),
+    ("networkPolicy.egress.apiserver", [], "apiserver"),
+    ("networkPolicy.metricsFrom", [{"namespaceSelectors": {}}], "namespaceSelectors"),
+    ("monitoring.serviceMonitors", {}, "serviceMonitors"),
+    ("monitoring.podMonitor.label", {}, "label"),
+    ("gatewayDefaults.name", "edge", "name"),
+    ("gateways.replica", 2, "replica"),
+    ("gateways.service.kind", "NodePort", "kind"),
+    ("gateways.service.ports", [{"name": "http", "port": 80, "nodeport": 30080}], "nodeport"),
+    ("gateways.autoscaling.max", 3, "max"),
+    ("gateways.autoscaling.behavior.scaleup", {}, "scaleup"),
+    ("gateways.pdb.minAvailable", 1, "minAvailable"),
+    ("gateways.drain.second", 1, "second"),
+    ("gateways.namespaces.selector", {}, "selector"),
+    # Values that are not of the set.
+    ("image.pullPolicy", "Sometimes", "pullPolicy"),
+    ("image.digest", "sha256:abc", "digest"),
+    ("operator.topologySpread.zones", "Please", "zones"),
+    ("certificates.mode", "self", "mode"),
+    ("gateways.kind", "StatefulSet", "kind"),
+    ("gateways.namespaces.from", "None", "from"),
+    ("gateways.service.type", "ExternalName", "type"),
+    ("gateways.service.externalTrafficPolicy", "local", "externalTrafficPolicy"),
+    ("gateways.logLevel", "verbose", "logLevel"),
+    # Out of range, or of another type.
+    ("operator.replicas", 0, "replicas"),
+    ("operator.replicas", "2", "replicas"),
+    ("operator.lease.duration", "15", "duration"),
+    ("operator.lease.duration", 15, "duration"),
+    ("operator.resources.requests.cpu", "100 m", "cpu"),
+    ("operator.podLabels.a", 1, "podLabels"),
+    ("webhook.timeoutSeconds", 31, "timeoutSeconds"),
+    ("sidecar.startLimit", "soon", "startLimit"),
+    ("gateways.replicas", -1, "replicas"),
+    ("gateways.concurrency", 0, "concurrency"),
+    ("gateways.hostNetwork", "yes", "hostNetwork"),
+    ("gateways.pdb.maxUnavailable", 0, "maxUnavailable"),
+    ("gateways.pdb.maxUnavailable", "150%", "maxUnavailable"),
+    ("gateways.service.ports", [], "ports"),
+    ("gateways.service.ports", [{"name": "http", "port": 70000}], "port"),
+    ("gateways.service.ports", [{"port": 80}], "name"),
+    ("gateways.service.ports", [{"name": "HTTP", "port": 80}], "name"),
+    ("gateways", [{"replicas": 2}], "name"),
+    ("gateways", [{"name": "Edge"}], "name"),
+    ("gateways", {"edge": {}}, "gateways"),
+    # Together.
+    ("gateways", [{"name": "a", "kind": "DaemonSet", "autoscaling": {"enabled": True}}], "autoscaling"),
+    ("certificates.certManager.issuerRef", {"kind": "ClusterIssuer"}, "name"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "says"), REFUSED, ids=[f"{path}={value}"[:60] for path, value, _ in REFUSED])
+def test_refused(path: str, value: Any, says: str, tmp_path: Path) -> None:
+    """The message names the value at fault."""
+    with pytest.raises(helm.HelmError, match="don't meet the specifications of the schema") as caught:
+        helm.text(helm.written(_at(path, value), tmp_path))
+
+    assert says in str(caught.value)
+
+
+UNFIT = [
+    ({"gateways": [{"name": "a"}, {"name": "a"}]}, "two gateways are called a"),
+    (
+        {"operator": {"shutdown": {"delaySeconds": 30, "graceSeconds": 30}}},
+        "graceSeconds must be longer than delaySeconds",
+    ),
+    (
+        {"gateways": [{"name": "a", "autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}]},
+        "maxReplicas",
+    ),
+    ({"gateways": [{"name": "a", "hostPrivilegedPorts": True}]}, "hostPrivilegedPorts needs hostNetwork"),
+    ({"gatewayDefaults": {"kind": "DaemonSet", "autoscaling": {"enabled": True}}}, "autoscaling"),
+]
+
+
+@pytest.mark.parametrize(("values", "says"), UNFIT, ids=[says for _, says in UNFIT])
+def test_what_no_schema_can_say_is_refused_too(values: Json, says: str, tmp_path: Path) -> None:
+    with pytest.raises(helm.HelmError, match=says):
+        helm.text(helm.written(values, tmp_path))
+
+
+def test_the_schema_and_the_defaults_have_the_same_values() -> None:
+    """What can be set is in ``values.yaml``, with its default."""
+    assert _names(SCHEMA, VALUES) == set()
+
+
+def _names(schema: Json, values: Any, path: str = "") -> set[str]:
+    """Values that are in one of the two only."""
+    schema = _resolved(schema)
+    known, given = schema.get("properties", {}), values if isinstance(values, dict) else {}
+    if path == ".global" or not known or not given:  # what has no default, like an issuer, is told by a comment
+        return set()
+    result = {f"{path}.{name}" for name in known.keys() ^ given.keys()} - {".global", *SHOWN_ELSEWHERE}
+    return result.union(*(_names(known[name], given[name], f"{path}.{name}") for name in known.keys() & given.keys()))
+
+
+#: Amounts that have no default.
+SHOWN_ELSEWHERE = {
+    f".{one}.resources.{kind}.{name}"
+    for one in ("operator", "sidecar", "gatewayDefaults")
+    for kind in ("requests", "limits")
+    for name in ("cpu", "ephemeral-storage")
+}
+
+
+def _resolved(schema: Json) -> Json:
+    """With what ``$ref`` points to."""
+    if "$ref" not in schema:
+        return schema
+    return {**_resolved(SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]), **schema}
+
+
+def _schemas(schema: Json, path: str = "") -> Iterator[tuple[str, Json]]:
+    yield path, schema
+    for name, child in {**schema.get("properties", {}), **schema.get("$defs", {})}.items():
+        yield from _schemas(child, f"{path}.{name}")
+    if isinstance(schema.get("items"), dict):
+        yield from _schemas(schema["items"], f"{path}[]")
+
+
+def test_every_object_is_closed_and_every_value_described() -> None:
+    """Maps of the user's own, like labels, and what the API server knows better are the only open ones."""
+    open_ones = {path for path, one in _schemas(SCHEMA) if one.get("type") == "object" and not _closed(one)}
+    known_by_kubernetes = ("Affinity", "scaleUp", "scaleDown", "ipBlock", "namespaceSelector", "podSelector")
+
+    assert {path for path in open_ones if not path.endswith(known_by_kubernetes)} == {".global"}
+    for path, one in _schemas(SCHEMA):
+        if path and not path.endswith("[]"):
+            assert _resolved(one).get("description"), path
+
+
+def _closed(schema: Json) -> bool:
+    return schema.get("additionalProperties") in (False, {"type": "string"})
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("service.enabled", False),
+        ("drain.seconds", 0),
+        ("replicas", 0),
+        ("pdb.enabled", False),
+        ("service.loadBalancerClass", ""),
+    ],
+)
+def test_a_gateway_may_say_no_to_a_default(path: str, value: Any, tmp_path: Path) -> None:
+    """Also where its value is empty: what is merged is what was given, not what is true."""
+    defaults = {"drain": {"seconds": 9}, "replicas": 5, "service": {"loadBalancerClass": "a/b"}}
+    values = {"gatewayDefaults": defaults, **_at(f"gateways.{path}", value)}
+    rendered = helm.objects(helm.written(values, tmp_path))
+    found = {one["kind"]: one for one in rendered if one["metadata"]["name"] == "fairlead-gateway-edge"}
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    seen = {
+        "service.enabled": "Service" in found,
+        "drain.seconds": pod["terminationGracePeriodSeconds"] - 15,
+        "replicas": found["Deployment"]["spec"]["replicas"],
+        "pdb.enabled": "PodDisruptionBudget" in found,
+        "service.loadBalancerClass": found.get("Service", {}).get("spec", {}).get("loadBalancerClass", ""),
+    }
+
+    assert seen[path] == value
