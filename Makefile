@@ -22,8 +22,8 @@ run: $(STAMP) ## the demo: control plane, a real Envoy, three backends (ARGS="--
 tools: ## kube-apiserver, etcd and kube-controller-manager, built once into a cache (others: ARGS="--set helm|kind|node")
 	@$(PYTHON) tools/build.py $(ARGS)
 
-test: $(STAMP) ## all tests: unit, property, golden, traffic, API server (ARGS="-k word")
-	@$(PYTHON) tools/build.py --set api > /dev/null
+test: $(STAMP) ## all tests: unit, property, golden, traffic, API server, chart (ARGS="-k word")
+	@$(PYTHON) tools/build.py --set api --set helm > /dev/null
 	@$(BIN)/pytest $(ARGS)
 
 unit: $(STAMP) ## the fast tests only
