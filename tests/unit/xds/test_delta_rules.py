@@ -222,6 +222,22 @@ def test_r15_a_removal_in_a_response_refused_as_a_whole_is_told_again() -> None:
     assert hand.sent() == [("Listener", (), ("old",))]
 
 
+def test_r15_a_listener_asked_for_and_removed_in_a_refused_response_is_remembered() -> None:
+    """It is named twice, as an answer and as a removal: what the client had before must not get lost."""
+    hand = settled(DeltaHand(snapshot((LDS, "a", "1"))), CDS, LDS)
+    hand.publish(snapshot((LDS, "a", "2")))
+    pending = hand.only()
+    hand.ask(LDS, "a")
+    hand.publish(snapshot((LDS, "b", "bad")))
+    hand.ack(pending)
+    assert [(r.names, r.removed) for r in hand.responses()] == [(("b",), ("a",))]
+    hand.publish(snapshot((LDS, "a", "bad")))
+    hand.nack()
+    hand.publish(EMPTY)
+    hand.nack()
+    assert [(r.names, r.removed) for r in hand.responses()] == [((), ("a",))]
+
+
 def test_r16_a_nack_that_also_changes_names_is_heard() -> None:
     hand = settled(DeltaHand(snapshot((RDS, "r", "1"), (RDS, "s", "S"))), LDS)
     hand.ask(RDS, "r")
@@ -287,6 +303,19 @@ def test_r36_dropping_an_explicit_name_under_a_wildcard_is_answered(present: boo
     hand.take()
     hand.ask(CDS, drop=["a"])
     assert hand.sent() == [("Cluster", ("a",) if present else (), () if present else ("a",))]
+
+
+def test_r36_what_a_client_dropped_and_refused_to_take_back_it_does_not_have() -> None:
+    hand = settled(DeltaHand(EMPTY), CDS, LDS)
+    hand.publish(snapshot((LDS, "a", "1"), (LDS, "b", "bad")))
+    crossing = hand.only()
+    hand.ask(LDS, "a")
+    hand.ask(LDS, drop=["a"])
+    hand.publish(snapshot((LDS, "a", "bad")))
+    hand.nack(response=crossing)
+    hand.nack()
+    hand.publish(snapshot((LDS, "a", "1")))
+    assert hand.only().names == ("a",)
 
 
 def test_r37_a_legacy_wildcard_stays_when_a_name_is_added() -> None:
@@ -415,6 +444,21 @@ def test_r43_a_cluster_stays_while_a_refused_route_may_name_it() -> None:
     hand.publish(snapshot((RDS, "r", "good")))
     hand.ack()
     assert hand.sent() == [("Cluster", (), ("a",))]
+
+
+def test_r43_endpoints_that_were_to_be_sent_again_and_are_gone_are_removed_last() -> None:
+    hand = settled(DeltaHand(snapshot((EDS, "a", "1"))), CDS, EDS)
+    hand.ask(LDS)  # whose answer is awaited
+    hand.publish(snapshot((EDS, "a", "2")))
+    (endpoints,) = hand.responses(EDS)
+    hand.publish(snapshot((CDS, "a", "A"), (EDS, "a", "2")))
+    hand.publish(EMPTY)
+    hand.ack(endpoints)
+    assert hand.responses(EDS) == []
+    for type_url in (LDS, CDS, CDS):
+        (response,) = hand.responses(type_url)
+        hand.ack(response)
+    assert [(r.names, r.removed) for r in hand.responses(EDS)] == [((), ("a",))]
 
 
 def test_r45_the_load_assignment_follows_each_update_of_its_cluster() -> None:

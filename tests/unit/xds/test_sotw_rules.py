@@ -217,6 +217,25 @@ def test_r30_an_explicit_wildcard_and_a_name_are_both_and_the_name_alone_is_the_
     assert bodies(hand) == ["A2"]
 
 
+def test_r30_a_name_dropped_under_a_wildcard_is_covered_as_before() -> None:
+    hand = settled(SotwHand(snapshot((LDS, "a", "A"))), CDS)
+    hand.ask(LDS, "*", "a")
+    response = hand.only()
+    hand.publish(EMPTY)
+    hand.ack(response, names=["*"])
+    assert bodies(hand) == []  # which deletes it
+
+
+def test_r30_a_name_that_the_wildcard_covered_before_is_no_new_one() -> None:
+    hand = SotwHand(snapshot((CDS, "a", "A")))
+    hand.ask(CDS, "*")
+    hand.publish(snapshot((CDS, "b", "bad")))
+    hand.ack(names=["a", "b"])
+    assert bodies(hand) == ["A", "bad"]  # nothing is removed yet
+    hand.nack()
+    assert bodies(hand) == []  # which deletes it
+
+
 def test_r43_a_cluster_stays_in_the_responses_until_no_route_names_it() -> None:
     hand = settled(SotwHand(snapshot((CDS, "a", "A"), (RDS, "r", "to a"))), CDS, RDS)
     hand.publish(snapshot((CDS, "b", "B"), (RDS, "r", "to b")))
@@ -228,6 +247,20 @@ def test_r43_a_cluster_stays_in_the_responses_until_no_route_names_it() -> None:
     hand.ack()
     assert bodies(hand) == ["B"]
     assert sotw(hand.only()).version_info == hand.stream.snapshot.type_version(CDS)
+
+
+def test_r43_endpoints_that_were_to_be_sent_again_and_are_gone_are_not_told_before_the_listeners() -> None:
+    """They were owed for their cluster. Absence cannot be told here (XDS_RULES 23): nothing is left to say."""
+    hand = SotwHand(snapshot((EDS, "a", "E")))
+    hand.ask(CDS)
+    hand.ack()
+    hand.ask(LDS)
+    hand.ask(EDS, "a")
+    (endpoints,) = hand.responses(EDS)
+    hand.publish(snapshot((CDS, "a", "A"), (EDS, "a", "E")))
+    hand.publish(EMPTY)
+    hand.ack(endpoints)
+    assert hand.responses(EDS) == []
 
 
 def test_r45_the_load_assignment_follows_each_update_of_its_cluster() -> None:

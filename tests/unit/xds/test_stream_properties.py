@@ -98,6 +98,11 @@ class Machine(RuleBasedStateMachine):
         content = f"{data.draw(st.sampled_from(CONTENTS))}{name}".encode()
         self.publish(self.snapshot.with_resources([Resource(type_url, name, content)]))
 
+    @rule(gone=st.sets(st.tuples(types, st.sampled_from(NAMES)), min_size=1, max_size=3))
+    def withdraw(self, gone: set[tuple[TypeUrl, str]]) -> None:
+        kept = (r for t in TypeUrl for r in self.snapshot.resources(t).values() if (t, r.name) not in gone)
+        self.publish(Snapshot.of(kept))
+
     @rule()
     def publish_the_same(self) -> None:
         copy = Snapshot.of(
@@ -196,6 +201,8 @@ class Machine(RuleBasedStateMachine):
             for name in gone:
                 side.held.pop(name, None)
             side.held.update({n: body for n, body in good.items() if n not in wrong and side.covers(n)})
+        # The server hears with this answer what the client dropped while it was on its way (SotW).
+        side.held = {name: body for name, body in side.held.items() if side.covers(name)}
         error = None
         if not wrong:
             side.questions -= {*response.names, *response.removed}
@@ -237,8 +244,9 @@ class Machine(RuleBasedStateMachine):
             for name, want in self.snapshot.resources(CDS).items():
                 assert bad(want.body) or not clusters.covers(name) or clusters.held.get(name) == want.body
         # Who asks for a name is told at once that there is none; all other removals come last.
-        removed = (set(response.removed) - asked) & set(self.sides[response.type_url].held)
-        if response.type_url in (CDS, EDS, SDS) and removed:
+        side = self.sides[response.type_url]
+        gone = {*response.removed, *self.says(response)[1]} - asked
+        if response.type_url in (CDS, EDS, SDS) and any(name in side.held and side.covers(name) for name in gone):
             assert not listeners.pending
             assert not routes.pending
 

@@ -169,13 +169,14 @@ class Ledger:
         """Drop explicit *names*; those that were never there are ignored (XDS_RULES 35)."""
         gone = self.names.intersection(names)
         self.names = shared(self.names - gone)
+        if self.wild and not self.delta:
+            return  # the wildcard covers them as before, so the client keeps what it has
         for name in gone:
             held = self._in_flight(name)
             self._forget(name)
             if self.wild:
-                self._settle(name, held)
-            if self.wild and self.delta:
                 # XDS_RULES 36: the client drops it, and has to hear whether the wildcard still covers it.
+                self._settle(name, held)
                 self.owed[name] = True
 
     def subscribe_all(self, known: Mapping[str, str]) -> None:
@@ -231,7 +232,7 @@ class Ledger:
     def send(self, nonce: str, names: Iterable[str]) -> Flight:
         """Note that a response says the current state of *names*."""
         flight = Flight(nonce, {}, {})
-        for name in names:
+        for name in dict.fromkeys(names):  # one that is asked for may be removed by the same response
             flight.prior[name] = self._held(name, self.resources)
             flight.sent[name] = self.resources.get(name)
             self.puts.pop(name, None)
@@ -293,6 +294,8 @@ class Ledger:
                 flight.prior[name] = None  # it was sent again, and is not accepted any more
         for name in guilty if blamed else sent:
             self._roll_back(name, flight, again=name not in guilty)
+        for name in flight.stale.intersection(blamed) if blamed else flight.stale:
+            self._did_not_come_back(name, flight)
         if self.everything and len(guilty) < len(sent):
             # Envoy and gRPC have applied the others; the protocol leaves it open (XDS_RULES 17), so all are sent again.
             self.answer = True
@@ -324,6 +327,8 @@ class Ledger:
         self.parked.pop(name, None)
         want = self.resources.get(name)
         version = want.version if want is not None else None
+        if want is None and not self.owed.get(name, True):
+            del self.owed[name]  # it was to be sent again, and now there is nothing to send
         if version_of(held) == version or not self.covers(name):
             return
         if name in self.refused and self.refused[name] == version:
@@ -332,13 +337,11 @@ class Ledger:
                 del self.owed[name]
         elif want is not None:
             self.puts[name] = held
-        elif self.delta or self.everything:  # else absence cannot be told, and the client drops it by itself
+        elif self.delta or self.everything:  # else absence cannot be told (XDS_RULES 23): the client drops it by itself
             self.removes[name] = held
 
     def _sendable(self) -> Iterable[str]:
-        for name, asked in self.owed.items():
-            if asked or name not in self.removes:
-                yield name
+        yield from self.owed
         for name in self.puts:
             if name not in self.owed:
                 yield name
@@ -349,6 +352,15 @@ class Ledger:
         for flight in (self.flight, self.late):
             if flight is not None and name in flight.sent:
                 flight.stale.add(name)
+
+    def _did_not_come_back(self, name: str, flight: Flight) -> None:
+        """The client dropped and took *name* again while *flight*, which it refused, was to bring it: it has nothing."""
+        version = version_of(flight.sent[name])
+        if self.flight is not None and name in self.flight.current:
+            if version_of(self.flight.prior[name]) == version:
+                self.flight.prior[name] = None
+        elif self.covers(name) and version_of(self._held(name, self.resources)) == version:
+            self._settle(name, None)
 
     def _roll_back(self, name: str, flight: Flight, *, again: bool) -> None:
         prior = flight.prior[name]

@@ -47,28 +47,22 @@ class SotwStream(Stream):
         return events
 
     def _subscribe(self, ledger: Ledger, request: Any) -> None:
-        names = frozenset(request.resource_names)
+        """Take the subscription of *request* for the new one; what both cover the client has as before."""
+        names, wild = frozenset(request.resource_names), False
         if ledger.type_url in WILDCARD_TYPES:
-            self._wildcard(ledger, names)
+            wild = WILDCARD in names or not (names or ledger.named)  # XDS_RULES 28, 29
+            ledger.named = ledger.named or bool(names)
             names -= {WILDCARD}
-        if names == ledger.names:
-            return
-        gone, added = ledger.names - names, names - ledger.names
-        if gone:
-            ledger.unsubscribe(gone)
-        if added:
-            ledger.subscribe(sorted(map(sys.intern, added)), _NO_VERSIONS)
-            ledger.answer = ledger.everything
-
-    @staticmethod
-    def _wildcard(ledger: Ledger, names: frozenset[str]) -> None:
-        legacy = not names and not ledger.named  # XDS_RULES 28, 29
-        ledger.named = ledger.named or bool(names)
-        wild = legacy or WILDCARD in names
         if wild and not ledger.wild:
             ledger.subscribe_all(_NO_VERSIONS)
             ledger.answer = True
-        elif ledger.wild and not wild:  # XDS_RULES 30
+        if names != ledger.names:
+            ledger.unsubscribe(ledger.names - names)
+            added = names - ledger.names
+            if added:
+                ledger.subscribe(sorted(map(sys.intern, added)), _NO_VERSIONS)
+                ledger.answer = ledger.everything
+        if ledger.wild and not wild:  # XDS_RULES 30; last, so that names that it covered are no new ones
             ledger.unsubscribe_all()
 
     def _encode(self, ledger: Ledger, flight: Flight) -> tuple[bytes, ...]:
