@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import signal
 import socket
 import sys
-import urllib.request
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -79,14 +79,39 @@ async def running(config: str, log: Path) -> AsyncIterator[asyncio.subprocess.Pr
         await process.wait()
 
 
-async def admin(port: int, path: str) -> str:
-    """What Envoy's administration interface says at *path*."""
+class _Unix(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=5)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(5)
+        self.sock.connect(self._path)
+
+
+async def admin(where: int | str, path: str, *, method: str = "GET") -> str:
+    """What Envoy's administration interface, a port of loopback or a socket's path, says at *path*."""
 
     def fetch() -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
-            return str(response.read().decode())
+        connection = (
+            _Unix(where) if isinstance(where, str) else http.client.HTTPConnection("127.0.0.1", where, timeout=5)
+        )
+        with contextlib.closing(connection):
+            connection.request(method, path)
+            return connection.getresponse().read().decode()
 
     return await asyncio.to_thread(fetch)
+
+
+async def admin_up(where: int | str) -> None:
+    """Return when Envoy's administration interface answers."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(OSError):
+                await admin(where, "/server_info")
+                return
+            await asyncio.sleep(0.05)
 
 
 async def eventually(condition: Callable[[], bool], *, seconds: float) -> None:

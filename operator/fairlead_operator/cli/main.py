@@ -6,11 +6,10 @@ import argparse
 import asyncio
 import logging
 import re
-import socket
 import sys
 from pathlib import Path
 
-from fairlead_operator.cli import operator, translate
+from fairlead_operator.cli import bootstrap, operator, translate
 from fairlead_operator.options import Options, StartError, joined, split
 
 QUICKSTART = Path(__file__).resolve().parents[3] / "examples" / "quickstart"
@@ -57,11 +56,8 @@ def parser() -> argparse.ArgumentParser:
     one.set_defaults(run=translate.run)
 
     one = commands.add_parser("bootstrap", help="write the bootstrap of an Envoy")
-    one.add_argument("--gateway", required=True, help="name of the gateway that it is one of")
-    one.add_argument("--node", default=socket.gethostname(), help="its own name (default: the host's)")
-    one.add_argument("--xds-address", default="127.0.0.1:18000", help="of the control plane (default %(default)s)")
-    one.add_argument("--admin-port", type=int, help="port of Envoy's admin page on loopback (default: none)")
-    one.set_defaults(run=_bootstrap)
+    bootstrap.arguments(one)
+    one.set_defaults(run=bootstrap.run)
     return top
 
 
@@ -101,17 +97,6 @@ def _demo(args: argparse.Namespace) -> int:
     from fairlead_operator.demo import demo  # noqa: PLC0415 - quick --help
 
     return asyncio.run(demo(_options(args)))
-
-
-def _bootstrap(args: argparse.Namespace) -> int:
-    from fairlead_operator import bootstrap  # noqa: PLC0415 - quick --help
-
-    host, port = split(args.xds_address)
-    config = bootstrap.bootstrap(
-        gateway=args.gateway, node=args.node, xds_host=host, xds_port=port, admin_port=args.admin_port
-    )
-    print(bootstrap.text(config), end="")
-    return 0
 
 
 def main(argv: list[str] | None = None) -> int:

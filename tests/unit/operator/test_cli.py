@@ -110,6 +110,25 @@ def test_envoy_accepts_the_bootstrap(capsys: pytest.CaptureFixture[str], tmp_pat
     assert not complaint(config, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--gateway", "edge", "--pod", "--node", "n"], "--service-node $(POD_NAME)"),
+        (["--sidecar", "--admin-port", "9901"], "/var/run/fairlead/admin.sock"),
+        (["--gateway", "edge", "--server-name", "x"], "--server-name is for --pod"),
+    ],
+)
+def test_what_does_not_go_together_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], more: list[str], words: str
+) -> None:
+    assert main(["bootstrap", *more]) == 1
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert words in said.err
+    assert said.err.count("\n") == 1
+
+
 @pytest.mark.parametrize("address", ["18000", ":18000", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:70000"])
 def test_an_address_that_is_none_is_one_sentence(capsys: pytest.CaptureFixture[str], address: str) -> None:
     assert main(["bootstrap", "--gateway", "edge", "--xds-address", address]) == 1
