@@ -23,11 +23,13 @@ class ApiProxy:
 
     Attributes:
         requests: ``(method, path)`` of every request, watches included.
+        answers: ``(method, path with query, status)`` of every one that the API server answered.
         kubeconfig: leads clients here.
     """
 
     def __init__(self, kube: Cluster, kubeconfig: Path) -> None:
         self.requests: list[tuple[str, str]] = []
+        self.answers: list[tuple[str, str, int]] = []
         self.kubeconfig = kubeconfig
         self._kube = kube
         self._refused: set[str] = set()
@@ -83,6 +85,7 @@ class ApiProxy:
             )
         except aiohttp.ClientError:
             raise web.HTTPServiceUnavailable from None
+        self.answers.append((request.method, request.path_qs, answer.status))
         async with answer:
             kept = {key: value for key, value in answer.headers.items() if key.lower() not in _HOP_BY_HOP}
             response = web.StreamResponse(status=answer.status, headers=kept)
@@ -111,8 +114,8 @@ class ApiProxy:
 
 
 @contextlib.asynccontextmanager
-async def api_proxy(kube: Cluster, folder: Path) -> AsyncIterator[ApiProxy]:
-    """A proxy that runs until the block is left."""
+async def api_proxy(kube: Cluster, folder: Path, *, token: str = "") -> AsyncIterator[ApiProxy]:
+    """A proxy that runs until the block is left; *token*: of whom it leads there, by default the administrator's."""
     proxy = ApiProxy(kube, folder / "kubeconfig")
     app = web.Application(client_max_size=2**24)
     app.router.add_route("*", "/{path:.*}", proxy.handle)
@@ -125,7 +128,7 @@ async def api_proxy(kube: Cluster, folder: Path) -> AsyncIterator[ApiProxy]:
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
-            config = kube.kubeconfig_for(kube.token)
+            config = kube.kubeconfig_for(token or kube.token)
             port = runner.addresses[0][1]
             config["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{port}"}
             proxy.kubeconfig.write_text(yaml.safe_dump(config))
