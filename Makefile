@@ -37,8 +37,9 @@ lint: $(STAMP) ## ruff, mypy strict, architecture contracts
 generated: $(STAMP) ## are crds/ and docs/reference.md what the models say?
 	@$(BIN)/python -m fairlead_operator.api.schema --check .
 
-crds: $(STAMP) ## write crds/, their copies in the chart, and docs/reference.md from the models
+crds: $(STAMP) ## write crds/, docs/reference.md and the files of the chart from the models
 	@$(BIN)/python -m fairlead_operator.api.schema .
+	@$(BIN)/fairlead bootstrap --pod --gateway GATEWAY --xds-address XDS-SERVICE:18000 > helm/fairlead/files/gateway-bootstrap.json
 
 golden: $(STAMP) ## write the goldens of tests/cases and tests/chart/cases anew
 	@$(BIN)/pytest tests/golden tests/chart/test_goldens.py --update -q

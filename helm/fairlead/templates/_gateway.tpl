@@ -3,9 +3,10 @@
 {{- mustMergeOverwrite (deepCopy .root.Values.gatewayDefaults) (deepCopy .gateway) | toYaml -}}
 {{- end }}
 
-{{/* Bootstrap of gateways: what `fairlead bootstrap` writes, with the address of this installation. */}}
+{{/* Bootstrap of a gateway: what `fairlead bootstrap --pod` writes, with its name and the address of this installation;
+call with (dict "root" $ "name" NAME). */}}
 {{- define "fairlead.bootstrap" -}}
-{{- .Files.Get "files/gateway-bootstrap.yaml" | replace "XDS_SERVICE" (include "fairlead.xdsService" .) -}}
+{{- .root.Files.Get "files/gateway-bootstrap.json" | replace "XDS-SERVICE" (include "fairlead.xdsService" .root) | replace "GATEWAY" .name | trim -}}
 {{- end }}
 
 {{/* What a schema cannot say of gateways; call with the root. */}}

@@ -40,23 +40,23 @@ containers:
   imagePullPolicy: {{ .root.Values.proxyImage.pullPolicy }}
   args:
   - --config-path
-  - /etc/fairlead/envoy.yaml
-  - --service-cluster
-  - {{ $gateway.name }}
+  - /etc/fairlead/bootstrap/envoy.json
   - --service-node
   - $(POD_NAME)
+  # Connections that drain are told at once: the drain then waits only for requests in flight.
+  - --disable-hot-restart
+  - --drain-strategy
+  - immediate
+  - --log-level
+  - {{ $gateway.logLevel | quote }}
   - --concurrency
   - {{ $gateway.concurrency | quote }}
-  - --log-level
-  - {{ $gateway.logLevel }}
-  - --disable-hot-restart
   env:
   - name: POD_NAME
     valueFrom: {fieldRef: {fieldPath: metadata.name}}
-  {{- if not $gateway.hostNetwork }}
   ports:
+  # On the host network this is a port of the node: no two gateways get onto one.
   - {name: status, containerPort: 19001}
-  {{- end }}
   # Ready: it has its listeners from the control plane, and is not about to end. There is no liveness probe: a restart
   # would cost all connections, and Envoy ends by itself where its threads hang.
   readinessProbe:
@@ -77,13 +77,13 @@ containers:
     {{- include "fairlead.containerSecurity" . | nindent 4 }}
     {{- end }}
   volumeMounts:
-  - {name: bootstrap, mountPath: /etc/fairlead, readOnly: true}
+  - {name: bootstrap, mountPath: /etc/fairlead/bootstrap, readOnly: true}
   - {name: token, mountPath: /var/run/secrets/fairlead, readOnly: true}
   - {name: ca, mountPath: /var/run/secrets/fairlead-ca, readOnly: true}
   - {name: run, mountPath: /var/run/fairlead}
 volumes:
 - name: bootstrap
-  configMap: {name: fairlead-gateway-bootstrap}
+  configMap: {name: fairlead-gateway-{{ $gateway.name }}}
 - name: token
   projected:
     sources:
