@@ -19,6 +19,7 @@ from kubernetes.aio import config as kubernetes_config
 
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
 #: Lists names and versions only (API concepts, "Retrieving the metadata").
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 #: Seconds for a connection, and for a request that is no watch.
@@ -82,6 +83,19 @@ class KubeClient:
         """Apply an RFC 7386 patch and return the object. Raises as ``get`` does."""
         response = await self._request("PATCH", path, {}, body=patch, content_type=MERGE_PATCH)
         return await _json(response)
+
+    async def json_patch(self, path: str, patch: list[dict[str, Any]]) -> dict[str, Any]:
+        """Apply an RFC 6902 patch and return the object. Raises as ``get`` does."""
+        response = await self._request("PATCH", path, {}, body=patch, content_type=JSON_PATCH)
+        return await _json(response)
+
+    async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """POST an object and return it as stored. Raises as ``get`` does: ApiError 409 where it exists."""
+        return await _json(await self._request("POST", path, {}, body=body))
+
+    async def replace(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """PUT an object and return it as stored. Raises as ``get`` does: ApiError 409 where it has changed meanwhile."""
+        return await _json(await self._request("PUT", path, {}, body=body))
 
     async def watch(self, path: str, query: Mapping[str, str], *, silence: float) -> AsyncIterator[dict[str, Any]]:
         """The events of a watch until the server ends it; *silence* is how many seconds may pass without any.

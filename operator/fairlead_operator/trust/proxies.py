@@ -1,0 +1,59 @@
+"""Which configuration a proxy gets, by the token that it shows: the authenticator of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from fairlead_operator.trust.reviews import NO_TOKEN, Reviews
+from fairlead_xds.auth import Identity, Peer, Refusal
+from fairlead_xds.protocol.node import Node
+
+#: The key of an identity; ``None``: it gets nothing; empty: it will have one, and waits for it.
+Keys = Callable[[Identity], Awaitable[str | None]]
+
+#: One and the same for who is unknown and for who is known and not allowed.
+NOTHING = Refusal("PERMISSION_DENIED", "there is no configuration for this proxy", "not_allowed")
+
+
+class TokenAuthenticator:
+    """``authorization: Bearer <service account token>`` of a request's metadata. What a node says counts nothing."""
+
+    def __init__(self, reviews: Reviews, keys: Keys) -> None:
+        self._reviews, self._keys = reviews, keys
+
+    async def admit(self, peer: Peer) -> Identity | Refusal:
+        """Who shows the token."""
+        header = peer.metadata.get("authorization", "")
+        scheme, _, token = header.partition(" ") if isinstance(header, str) else ("", "", "")
+        if scheme.lower() != "bearer" or not token.strip():
+            return NO_TOKEN
+        return await self._reviews.who(token.strip())
+
+    async def key_of(self, identity: Identity, node: Node) -> str | Refusal:  # noqa: ARG002 - it may lie
+        """The key of that identity."""
+        key = await self._keys(identity)
+        if key is None:
+            return Refusal(NOTHING.status, NOTHING.reason, NOTHING.label, detail=str(identity))
+        return key
+
+
+def gateways(namespace: str, accounts: Mapping[str, str]) -> Keys:
+    """Keys of the gateways: *accounts* maps service accounts of *namespace* to gateways' names."""
+    known = dict(accounts)
+
+    async def key(identity: Identity) -> str | None:
+        return known.get(identity.service_account) if identity.namespace == namespace else None
+
+    return key
+
+
+def either(*all_keys: Keys) -> Keys:
+    """The first that knows an identity has it."""
+
+    async def key(identity: Identity) -> str | None:
+        for keys in all_keys:
+            if (found := await keys(identity)) is not None:
+                return found
+        return None
+
+    return key
