@@ -75,8 +75,10 @@ class Connection:
             if self._resume is not None:
                 self._resume.cancel()
             self.end()
-            results = await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._observer.disconnected(self.proxy)
+            try:  # gRPC may cancel here too, when the client has gone in this very moment
+                results = await asyncio.gather(*self._tasks, return_exceptions=True)
+            finally:
+                self._observer.disconnected(self.proxy)
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, grpc.aio.BaseError):
                 raise result
