@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fairlead_operator import handlers
+from fairlead_operator.api.config import OperatorConfig
 from fairlead_operator.api.meta import Ref, ref_of
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.metrics import Metrics
@@ -40,6 +41,7 @@ class OperatorOptions:
 
     Attributes:
         kubeconfig, context: the cluster; by default the one that the process runs in, else kubectl's.
+        config: the installation that this is a replica of; ``None``: one process beside a cluster, for development.
         allow_plaintext: serve xDS without encryption to more than this machine.
         listen_address: what gateways bind to.
         settle: how long after the start statuses are left alone, so that proxies may come back first.
@@ -48,6 +50,7 @@ class OperatorOptions:
 
     kubeconfig: str | None = None
     context: str | None = None
+    config: OperatorConfig | None = None
     xds_address: str = "127.0.0.1:18000"
     status_address: str = "127.0.0.1:18001"
     allow_plaintext: bool = False

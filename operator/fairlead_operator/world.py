@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 from fairlead_operator import certificates
 from fairlead_operator.api.core import (
     EndpointSlice,
+    Namespace,
     ReferenceGrant,
     Service,
     TlsSecret,
     read_grant,
+    read_namespace,
     read_secret,
     read_service,
     read_slice,
@@ -54,6 +56,7 @@ class World:
         self.services: dict[Ref, Service] = {}
         self.secrets: dict[Ref, TlsSecret] = {}
         self.grants: dict[Ref, ReferenceGrant] = {}
+        self.namespaces: dict[Ref, Namespace] = {}
         self._slices: dict[Ref, EndpointSlice] = {}
         self._slices_of: dict[Ref, dict[Ref, EndpointSlice]] = {}
         self._by_kind: dict[str, dict[Ref, Any]] = {
@@ -62,6 +65,7 @@ class World:
             "Service": self.services,
             "Secret": self.secrets,
             "ReferenceGrant": self.grants,
+            "Namespace": self.namespaces,
             "EndpointSlice": self._slices,
         }
 
@@ -81,6 +85,8 @@ class World:
                 return self._put(self.grants, ref, read_grant(raw))
             case "EndpointSlice":
                 return self._put_slice(ref, read_slice(raw))
+            case "Namespace":
+                return self._put_namespace(ref, read_namespace(raw))
             case _:
                 return NOTHING
 
@@ -115,6 +121,17 @@ class World:
             and ((target.kind, "") in grant.targets or (target.kind, target.name) in grant.targets)
             for grant in self.grants.values()
         )
+
+    def namespace_labels(self, name: str) -> dict[str, str]:
+        """Our labels of a namespace; none for one that is not known."""
+        known = self.namespaces.get(ref_of({"kind": "Namespace", "metadata": {"name": name}}))
+        return known.labels if known is not None else {}
+
+    def _put_namespace(self, ref: Ref, value: Namespace) -> Changed:
+        """Most namespaces come, go and change without a label of ours, which is nothing to anybody."""
+        before = self.namespaces.get(ref)
+        changed = self._put(self.namespaces, ref, value)
+        return changed if value.labels or (before is not None and before.labels) else NOTHING
 
     @staticmethod
     def _put(store: dict[Ref, Any], ref: Ref, value: object) -> Changed:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, NamedTuple
 
-from fairlead_operator.api.meta import DecodeError, Ref, ref_of
+from fairlead_operator.api.meta import GROUP, DecodeError, Ref, ref_of
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
@@ -21,6 +21,7 @@ class ServicePort(NamedTuple):
 
     name: str
     port: int
+    protocol: str = "TCP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,14 @@ class EndpointSlice:
     service: Ref
     ports: dict[str, int]
     endpoints: tuple[SliceEndpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace with those of its labels that are ours (``fairlead.dev/…``)."""
+
+    ref: Ref
+    labels: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +121,17 @@ def read_service(raw: dict[str, Any]) -> Service:
         ServicePort(
             _expect(ref, f"spec.ports[{i}].name", port.get("name"), str, ""),
             _port(ref, f"spec.ports[{i}].port", port.get("port")),
+            _expect(ref, f"spec.ports[{i}].protocol", port.get("protocol"), str, "TCP"),
         )
         for i, port in enumerate(_mappings(ref, "spec.ports", spec.get("ports")))
     )
     return Service(ref, ports, external_name=spec.get("type") == "ExternalName")
+
+
+def read_namespace(raw: dict[str, Any]) -> Namespace:
+    ref = ref_of(raw)
+    labels = _expect(ref, "metadata.labels", raw["metadata"].get("labels"), dict, {})
+    return Namespace(ref, {key: value for key, value in labels.items() if key.startswith(f"{GROUP}/")})
 
 
 def read_slice(raw: dict[str, Any]) -> EndpointSlice:

@@ -1,4 +1,4 @@
-"""What is wrong with a spec, in words that a person understands. Called by ``api.objects`` only."""
+"""What is wrong with a spec or a file, in words that a person understands. Called by ``api.objects`` and ``api.config``."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ WORDS = {
 DURATION_WORDS = "must be a duration such as 10s, 1m30s or 500ms, not {given}"
 
 
-def errors(error: ValidationError) -> tuple[tuple[str, str], ...]:
-    """``(field path, what is wrong)`` of each error of a spec."""
+def errors(error: ValidationError, *, root: str = "spec") -> tuple[tuple[str, str], ...]:
+    """``(field path, what is wrong)`` of each error of what is at *root*."""
     found = error.errors(include_url=False)
-    return tuple((_path(_location(e)), _message(e)) for e in found if not _follows(e, found))
+    return tuple((_path(root, _location(e)), _message(e)) for e in found if not _follows(e, found))
 
 
 def _follows(error: Any, all_of_them: list[Any]) -> bool:
@@ -50,8 +50,9 @@ def _location(error: Any) -> tuple[int | str, ...]:
     return tuple(error["loc"]) if child == "" else (*error["loc"], child)
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    return "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+def _path(root: str, location: tuple[int | str, ...]) -> str:
+    path = root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return path.removeprefix(".")
 
 
 def _message(error: Any) -> str:

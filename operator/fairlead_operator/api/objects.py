@@ -62,18 +62,19 @@ def _spec(ref: Ref, raw: dict[str, Any], model: type[S]) -> S:
     try:
         # As JSON, because that is what strict means there: a list may become a tuple, a string no number. What YAML
         # has beyond JSON (dates) is a string to kubectl too.
-        text = json.dumps(_without_null(raw.get("spec") or {}), default=str)
+        text = json.dumps(without_null(raw.get("spec") or {}), default=str)
     except (TypeError, ValueError, RecursionError):
         raise DecodeError(ref, "spec", "must be what JSON can hold") from None
     return model.model_validate_json(text, strict=True, by_alias=True, by_name=False)
 
 
-def _without_null(value: Any) -> Any:
+def without_null(value: Any) -> Any:
+    """*value* without what is null: as for the API server, a field that was left empty is absent."""
     match value:
         case dict():
-            return {key: _without_null(item) for key, item in value.items() if item is not None}
+            return {key: without_null(item) for key, item in value.items() if item is not None}
         case list():
-            return [_without_null(item) for item in value]
+            return [without_null(item) for item in value]
         case _:
             return value
 

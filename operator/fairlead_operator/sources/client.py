@@ -20,6 +20,7 @@ from kubernetes.aio import config as kubernetes_config
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
 #: Lists names and versions only (API concepts, "Retrieving the metadata").
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 #: Seconds for a connection, and for a request that is no watch.
@@ -96,6 +97,16 @@ class KubeClient:
     async def replace(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """PUT an object and return it as stored. Raises as ``get`` does: ApiError 409 where it has changed meanwhile."""
         return await _json(await self._request("PUT", path, {}, body=body))
+
+    async def apply(self, path: str, manifest: dict[str, Any], *, manager: str) -> dict[str, Any]:
+        """Server-side apply: *manager* has what is in *manifest*, and nothing else any more. Raises as ``get`` does.
+
+        ApiError 409: somebody else has one of the fields.
+        """
+        response = await self._request(
+            "PATCH", path, {"fieldManager": manager}, body=json.dumps(manifest), content_type=APPLY_PATCH
+        )
+        return await _json(response)
 
     async def watch(self, path: str, query: Mapping[str, str], *, silence: float) -> AsyncIterator[dict[str, Any]]:
         """The events of a watch until the server ends it; *silence* is how many seconds may pass without any.

@@ -1,0 +1,121 @@
+"""Keeps the Services of the gateways open on the ports of their listeners: a duty of the leader.
+
+``ports`` says what should be, the API server whether it can be: where it refuses, the policies on that port are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any, Final, Protocol
+
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.gateways import ports
+from fairlead_operator.sources.backoff import Backoff
+from fairlead_operator.sources.client import CONNECTION_ERRORS, ApiError
+from fairlead_operator.world import World
+
+log = logging.getLogger(__name__)
+
+#: Who owns the ports, for the API server (server-side apply).
+MANAGER: Final = "fairlead-ports"
+#: Seconds between two writes: somebody who takes the ports away again is not fought at full speed.
+QUIET: Final = 1.0
+
+#: (gateway, port) -> why the port is not open.
+Closed = Mapping[tuple[str, int], str]
+
+
+class Applier(Protocol):
+    """Who writes: the Kubernetes client."""
+
+    def apply(self, path: str, manifest: dict[str, Any], *, manager: str) -> Coroutine[Any, Any, dict[str, Any]]: ...
+
+
+class Plane(Protocol):
+    """The control plane, as far as this duty needs it."""
+
+    world: World
+
+    def listening(self, gateway: str) -> Iterable[int]:
+        """The ports of a gateway's listeners."""
+
+    def closed(self, ports: Closed) -> None:
+        """These ports are not open, and why; all others are."""
+
+
+class GatewayServices:
+    """The Services of all gateways.
+
+    Attributes:
+        writes: how many the API server took.
+    """
+
+    def __init__(self, client: Applier, plane: Plane, namespace: str, services: Mapping[str, str]) -> None:
+        """*services* maps a gateway to its Service in *namespace*; gateways without one are left out."""
+        self.writes = 0
+        self._client, self._plane, self._namespace, self._services = client, plane, namespace, services
+        self._wake = asyncio.Event()
+        self._refused: dict[str, tuple[tuple[int, ...], str]] = {}
+
+    def changed(self) -> None:
+        """Listeners or Services may have changed: the control plane has run."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        backoff = Backoff(0.2, 30.0)
+        self._refused.clear()
+        while True:
+            self._wake.clear()
+            try:
+                wrote = [await self._settle(gateway, name) for gateway, name in self._services.items()]
+            except CONNECTION_ERRORS as error:
+                log.warning("ports of gateways: %s: trying again", error or repr(error))
+                await asyncio.sleep(backoff.next())
+                continue
+            backoff.reset()
+            self._tell()
+            if any(wrote):
+                await asyncio.sleep(QUIET)
+            await self._wake.wait()
+
+    async def _settle(self, gateway: str, name: str) -> bool:
+        """Write what differs; whether anything was written."""
+        service = self._plane.world.services.get(Ref("Service", self._namespace, name))
+        if service is None:
+            return False
+        plan = ports.plan(service, self._plane.listening(gateway))
+        if not plan.differs:
+            self._refused.pop(gateway, None)
+            return False
+        if self._refused.get(gateway, ((), ""))[0] == plan.needed:
+            return False  # it would be refused again; another set of ports may not
+        path = f"/api/v1/namespaces/{self._namespace}/services/{name}"
+        try:
+            await self._client.apply(path, ports.manifest(self._namespace, name, plan.needed), manager=MANAGER)
+        except ApiError as error:
+            if error.status == 429 or error.status >= 500:
+                raise ConnectionError(str(error)) from None
+            log.warning("Service %s/%s cannot have the ports %s: %s", self._namespace, name, list(plan.needed), error)
+            self._refused[gateway] = (plan.needed, error.message)
+            return False
+        log.info("Service %s/%s has the listeners' ports %s now", self._namespace, name, list(plan.needed) or "no more")
+        self._refused.pop(gateway, None)
+        self.writes += 1
+        return True
+
+    def _tell(self) -> None:
+        closed: dict[tuple[str, int], str] = {}
+        for gateway, name in self._services.items():
+            ref = Ref("Service", self._namespace, name)
+            service = self._plane.world.services.get(ref)
+            listening = self._plane.listening(gateway)
+            if service is None:
+                why = f"{ref} does not exist: turn service.enabled on for gateway {gateway} in the chart's values"
+                closed.update({(gateway, port): why for port in listening})
+            elif refused := self._refused.get(gateway):
+                why = f"{ref} was refused it: {refused[1]}"
+                closed.update({(gateway, port): why for port in ports.missing(service, listening)})
+        self._plane.closed(closed)
