@@ -132,8 +132,13 @@ class XdsServer:
         self._watchdog = asyncio.create_task(self._watch())
         return port
 
-    async def stop(self, grace: float = 5.0) -> None:
-        """Drain: streams end with OK, so that proxies keep what they have and connect elsewhere (XDS_RULES 60)."""
+    async def stop(self, grace: float = 5.0, *, spread: float = 0.0) -> None:
+        """Drain: streams end with OK, so that proxies keep what they have and connect elsewhere (XDS_RULES 60).
+
+        Connections are told to go (GOAWAY) and none is taken any more, so a proxy whose stream ends makes a new one to
+        another replica. Streams end one by one over *spread* seconds, so that a thousand proxies do not all arrive there
+        in the same moment; until its turn each is served. What has not ended *grace* seconds later is cut.
+        """
         if self._watchdog is not None:
             self._watchdog.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -142,8 +147,14 @@ class XdsServer:
         server, self._server = self._server, None
         if server is None:
             return
-        stopping = asyncio.ensure_future(server.stop(grace))
-        for connection in list(self._connections.values()):
+        connections = list(self._connections.values())
+        spread = spread if connections else 0.0
+        stopping = asyncio.ensure_future(server.stop(spread + grace))
+        for index, connection in enumerate(connections):
+            connection.end()
+            if spread and index < len(connections) - 1:
+                await asyncio.sleep(spread / len(connections))
+        for connection in list(self._connections.values()):  # those that came with the last breath
             connection.end()
         await stopping
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import grpc
@@ -291,6 +292,26 @@ async def test_r60_stopping_ends_streams_with_ok(bench: Bench) -> None:
         assert await envoy.wait_ended() is grpc.StatusCode.OK
         assert await other.wait_ended() is grpc.StatusCode.OK
     assert bench.server.proxies() == []
+
+
+async def _complete(stack: contextlib.AsyncExitStack, bench: Bench, name: str) -> FakeEnvoy:
+    envoy = await stack.enter_async_context(bench.envoy(DeltaClient(name)))
+    await envoy.wait_for(lambda: complete(envoy.client))
+    return envoy
+
+
+async def test_r60_streams_end_one_by_one_and_each_is_served_until_then(bench: Bench) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        first, last = [await _complete(stack, bench, name) for name in ("first", "last")]
+        stopping = asyncio.create_task(bench.server.stop(grace=5, spread=2.0))
+        assert await first.wait_ended() is grpc.StatusCode.OK
+        assert not last.ended
+        bench.store.publish("edge", site("bc"))
+        await last.wait_for(lambda: complete(last.client, "bc"))
+        async with bench.envoy() as late:  # nobody new is taken: it goes to another replica
+            assert await late.wait_ended() is grpc.StatusCode.UNAVAILABLE
+        assert await last.wait_ended() is grpc.StatusCode.OK
+        await stopping
 
 
 async def test_an_address_in_use_is_an_error(bench: Bench) -> None:
