@@ -9,7 +9,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 ENVOY = Path(sys.executable).with_name("envoy")
@@ -62,12 +62,16 @@ def bootstrap(*, xds_port: int, admin_port: int, node_id: str, cluster: str, api
 
 
 @contextlib.asynccontextmanager
-async def running(config: str, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """An Envoy that is ended when the block is left; it writes warnings to *log*."""
+async def running(
+    config: str,
+    log: Path,
+    *,
+    arguments: Sequence[str] = ("--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"),
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """An Envoy that is ended when the block is left; it writes its log to *log*."""
     process = await asyncio.create_subprocess_exec(
         str(ENVOY),
-        *("--use-dynamic-base-id", "--concurrency", "1", "-l", "warning", "--log-path", str(log)),
-        *("--config-yaml", config),
+        *(*arguments, "--log-path", str(log), "--config-yaml", config),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )

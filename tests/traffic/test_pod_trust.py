@@ -6,23 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import grpc
 import pytest
 import trustme
 
-from fairlead_operator import bootstrap, pod_bootstrap
 from fairlead_xds.auth import ANYONE, Identity, Peer
 from fairlead_xds.protocol.node import Node
 from fairlead_xds.server import XdsServer
 from fairlead_xds.snapshot import Snapshot, TypeUrl
 from fairlead_xds.store import Store
-from tests.support import real_envoy
+from tests.support import pods, real_envoy
 from tests.support.rotating import Rotating
 from tests.support.xds_resources import listener, route
 
 pytestmark = pytest.mark.timeout(120)
-
-NAME = "fairlead-xds.fairlead-system.svc"
 
 
 class Doorman:
@@ -47,13 +43,10 @@ class ControlPlane:
         self._server: XdsServer | None = None
         self._counted = 0
 
-    async def restart(self, ca: trustme.CA, name: str = NAME) -> None:
+    async def restart(self, ca: trustme.CA, name: str = pods.XDS) -> None:
         await self.stop()
-        leaf = ca.issue_cert(name)
-        chain = b"".join(part.bytes() for part in leaf.cert_chain_pems)
         self._server = XdsServer(self.store, self.doorman)
-        credentials = grpc.ssl_server_credentials([(leaf.private_key_pem.bytes(), chain)])
-        self.port = await self._server.start(f"127.0.0.1:{self.port}", credentials)
+        self.port = await self._server.start(f"127.0.0.1:{self.port}", pods.credentials(ca, name))
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -90,26 +83,12 @@ async def plane() -> AsyncIterator[ControlPlane]:
     await plane.stop()
 
 
-def config(plane: ControlPlane, volumes: Rotating) -> str:
-    made = pod_bootstrap.sidecar(
-        xds_host="127.0.0.1", xds_port=plane.port, server_name=NAME, status_address="127.0.0.1", files=volumes.files
-    )
-    made["node"]["id"] = "pod-1"
-    (status,) = made["static_resources"]["listeners"]
-    status["address"]["socket_address"]["port_value"] = real_envoy.free_port()
-    return bootstrap.text(made)
-
-
-async def stat(volumes: Rotating, name: str) -> int:
-    text = await real_envoy.admin(volumes.files.admin, f"/stats?filter=^{name}$")
-    return int(text.partition(": ")[2])
-
-
-async def refused(volumes: Rotating, why: str) -> None:
+async def refused(pod: pods.Pod, why: str) -> None:
     """Return when Envoy refused the control plane's certificate once more."""
-    before = await stat(volumes, f"cluster.fairlead.ssl.{why}")
+    name = f"cluster.fairlead.ssl.{why}"
+    before = await pod.stat(name)
     async with asyncio.timeout(30):
-        while await stat(volumes, f"cluster.fairlead.ssl.{why}") == before:  # noqa: ASYNC110 - another process
+        while await pod.stat(name) == before:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.05)
 
 
@@ -118,7 +97,7 @@ async def test_ca_and_token_are_read_anew_while_envoy_runs(plane: ControlPlane, 
     volumes = Rotating(tmp_path, ca=old.cert_pem.bytes(), token=b"first")
     await plane.restart(old)
 
-    async with real_envoy.running(config(plane, volumes), tmp_path / "envoy.log"):
+    async with pods.pod(tmp_path, xds_port=plane.port, volumes=volumes) as pod:
         await plane.next_visit()
         assert plane.doorman.seen == ["Bearer first"]
 
@@ -137,7 +116,7 @@ async def test_ca_and_token_are_read_anew_while_envoy_runs(plane: ControlPlane, 
         # A new CA that the proxy learns of too late: it comes back by itself.
         last = trustme.CA()
         await plane.restart(last)
-        await refused(volumes, "fail_verify_error")
+        await refused(pod, "fail_verify_error")
         volumes.ca(last.cert_pem.bytes())
         await plane.next_visit()
 
@@ -147,11 +126,11 @@ async def test_a_control_plane_of_another_ca_or_name_gets_no_token(plane: Contro
     volumes = Rotating(tmp_path, ca=ours.cert_pem.bytes())
     await plane.restart(trustme.CA())
 
-    async with real_envoy.running(config(plane, volumes), tmp_path / "envoy.log"):
-        await real_envoy.admin_up(volumes.files.admin)
-        await refused(volumes, "fail_verify_error")
+    async with pods.pod(tmp_path, xds_port=plane.port, volumes=volumes) as pod:
+        await real_envoy.admin_up(pod.admin)
+        await refused(pod, "fail_verify_error")
         await plane.restart(ours, "elsewhere.example.com")
-        await refused(volumes, "fail_verify_san")
+        await refused(pod, "fail_verify_san")
         assert plane.doorman.seen == []
 
         await plane.restart(ours)
@@ -164,9 +143,9 @@ async def test_a_bundle_that_comes_after_the_start_is_found(plane: ControlPlane,
     (tmp_path / "ca" / "..data" / "ca.crt").unlink()
     await plane.restart(ours)
 
-    async with real_envoy.running(config(plane, volumes), tmp_path / "envoy.log"):
-        await real_envoy.admin_up(volumes.files.admin)
-        assert await stat(volumes, "sds.ca.update_success") == 0
+    async with pods.pod(tmp_path, xds_port=plane.port, volumes=volumes) as pod:
+        await real_envoy.admin_up(pod.admin)
+        assert await pod.stat("sds.ca.update_success") == 0
 
         volumes.ca(ours.cert_pem.bytes())
         await plane.next_visit()
