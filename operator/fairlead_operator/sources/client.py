@@ -71,6 +71,11 @@ class KubeClient:
         self._api.user_agent = "fairlead"
 
     @property
+    def api(self) -> Any:
+        """The Kubernetes client itself, for what it brings along: the election of a leader."""
+        return self._api
+
+    @property
     def server(self) -> str:
         """Address of the API server."""
         return str(self._configuration.host)
