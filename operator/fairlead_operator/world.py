@@ -84,7 +84,7 @@ class World:
             case "ReferenceGrant":
                 return self._put(self.grants, ref, read_grant(raw))
             case "EndpointSlice":
-                return self._put_slice(ref, read_slice(raw))
+                return self._put_slice(ref, read_slice(raw, self._slices.get(ref)))
             case "Namespace":
                 return self._put_namespace(ref, read_namespace(raw))
             case _:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import functools
 import ipaddress
+import operator
 import sys
 from dataclasses import dataclass, field
 from types import NoneType
@@ -101,8 +102,8 @@ def _is_text(value: str) -> bool:
 def _mappings(ref: Ref, path: str, value: Any) -> list[dict[str, Any]]:
     items = _expect(ref, path, value, list, [])
     for index, item in enumerate(items):
-        _expect(ref, f"{path}[{index}]", item, dict, None)
-        if item is None:
+        if not isinstance(item, dict):
+            _expect(ref, f"{path}[{index}]", item, dict, None)
             raise DecodeError(ref, f"{path}[{index}]", "must not be null")
     return list(items)
 
@@ -134,7 +135,8 @@ def read_namespace(raw: dict[str, Any]) -> Namespace:
     return Namespace(ref, {key: value for key, value in labels.items() if key.startswith(f"{GROUP}/")})
 
 
-def read_slice(raw: dict[str, Any]) -> EndpointSlice:
+def read_slice(raw: dict[str, Any], known: EndpointSlice | None = None) -> EndpointSlice:
+    """A slice. *known* is what was read of it before: endpoints that stand there are not read again."""
     ref = ref_of(raw)
     labels = _expect(ref, "metadata.labels", raw["metadata"].get("labels"), dict, {})
     of = _expect(ref, f"metadata.labels[{SERVICE_NAME_LABEL}]", labels.get(SERVICE_NAME_LABEL), str, "")
@@ -148,11 +150,42 @@ def read_slice(raw: dict[str, Any]) -> EndpointSlice:
         # FQDN slices are deprecated and kube-proxy ignores them too.
         return EndpointSlice(ref, service, ports, ())
     entries = _mappings(ref, "endpoints", raw.get("endpoints"))
-    return EndpointSlice(ref, service, ports, tuple(_endpoint(ref, i, entry) for i, entry in enumerate(entries)))
+    before = {endpoint.address: endpoint for endpoint in known.endpoints} if known is not None else {}
+    endpoints = [_same(before, entry) or _endpoint(ref, index, entry) for index, entry in enumerate(entries)]
+    return EndpointSlice(ref, service, ports, tuple(endpoints))
+
+
+_FIELDS = operator.itemgetter("addresses", "conditions", "zone", "nodeName", "targetRef")
+_CONDITIONS = operator.itemgetter("ready", "serving", "terminating")
+
+
+def _same(before: dict[str, SliceEndpoint], raw: dict[str, Any]) -> SliceEndpoint | None:
+    """The endpoint that was read from an equal entry *before*: when one of a hundred changes, 99 are found here.
+
+    Only entries that say everything are; ``_endpoint`` reads the others. Flags are compared by identity: 1 is no flag.
+    """
+    try:
+        addresses, conditions, zone, node, target = _FIELDS(raw)
+        ready, serving, terminating = _CONDITIONS(conditions)
+        known = before.get(addresses[0])
+        if (
+            known is not None
+            and known[1] is ready
+            and known[2] is serving
+            and known[3] is terminating
+            and known[4] == zone
+            and known[5] == node
+            and known[6] == target["name"]
+            and type(addresses) is list
+        ):
+            return known
+    except (KeyError, TypeError, IndexError):
+        pass
+    return None
 
 
 def _endpoint(ref: Ref, index: int, raw: dict[str, Any]) -> SliceEndpoint:
-    """Called for every endpoint of a slice when one of them changes, so paths for errors are made on errors only."""
+    """Paths for errors are made on errors only: there may be a thousand of these in a slice."""
     addresses, conditions, target = raw.get("addresses"), raw.get("conditions") or {}, raw.get("targetRef") or {}
     if type(addresses) is not list or type(conditions) is not dict or type(target) is not dict:
         raise _wrong(ref, index, raw)

@@ -60,7 +60,7 @@ def test_every_row(policy: Endpoints, *, ready: bool, serving: bool, terminating
 
 def _assess(policy: Endpoints, *endpoints: dict[str, Any]) -> list[Health]:
     raw = endpoint_slice("web", 8080, [endpoint(f"10.0.0.{i}", **e) for i, e in enumerate(endpoints)])
-    return [entry.health for entry in health.assess([read_slice(raw)], "", policy)]
+    return [verdict.health for _, _, verdict in health.assess([read_slice(raw)], "", policy)]
 
 
 @pytest.mark.parametrize(
@@ -100,16 +100,16 @@ def test_an_endpoint_in_two_slices_counts_once_and_ready_wins() -> None:
     fresh = _endpoint(ready=True, serving=True, terminating=False)
 
     for order in ((stale, fresh), (fresh, stale)):
-        (judged,) = health.assess(_slices(*order), "", health.DEFAULT)
-        assert judged.health is HEALTHY
+        ((_, _, verdict),) = health.assess(_slices(*order), "", health.DEFAULT)
+        assert verdict.health is HEALTHY
 
 
 def test_only_slices_with_the_port_count() -> None:
     entry = _endpoint(ready=True, serving=True, terminating=False)
 
     assert health.assess(_slices(entry, ports={"metrics": 9090}), "http", health.DEFAULT) == []
-    (judged,) = health.assess(_slices(entry, ports={"http": 8080, "metrics": 9090}), "http", health.DEFAULT)
-    assert judged.port == 8080
+    ((_, port, _),) = health.assess(_slices(entry, ports={"http": 8080, "metrics": 9090}), "http", health.DEFAULT)
+    assert port == 8080
 
 
 def test_envoy_gets_all_but_the_excluded() -> None:

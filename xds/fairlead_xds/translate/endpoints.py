@@ -20,7 +20,7 @@ from fairlead_xds.wire import delimited
 # LocalityLbEndpoints {locality = 1, lb_endpoints = 2}.
 _CLUSTER_NAME, _ENDPOINTS, _POLICY, _LOCALITY, _LB_ENDPOINTS = 1, 2, 4, 1, 2
 
-_ADDRESS_AND_PORT = operator.itemgetter(0, 1)
+_ADDRESS_AND_PORT, _HEALTH = operator.itemgetter(0, 1), operator.itemgetter(2)
 
 
 def cluster_load_assignment(assignment: LoadAssignment) -> bytes:
@@ -32,7 +32,7 @@ def cluster_load_assignment(assignment: LoadAssignment) -> bytes:
     for zone in sorted(zones):
         body = _locality(zone) + b"".join(map(lb_endpoint, zones[zone]))
         parts.append(delimited(_ENDPOINTS, body))
-    if any(endpoint.health is Health.DEGRADED for endpoint in assignment.endpoints):
+    if Health.DEGRADED in map(_HEALTH, assignment.endpoints):
         parts.append(_healthy_first(len(assignment.endpoints)))
     return b"".join(parts)
 
