@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from fairlead_operator.gateways import ports
+from fairlead_operator.gateways.service import MANAGER
 from tests.support import helm
 from tests.support.kube import ApiError, Cluster
 
@@ -53,9 +55,9 @@ class Release:
         found = self.kube.get(self.here(SERVICE))["spec"]["ports"]
         return {port["name"]: port["port"] for port in found}
 
-    def follow(self, *ports: Json) -> None:
-        """What the operator does: its own ports, by server-side apply as its own manager."""
-        self.kube.apply({**self.here(SERVICE), "spec": {"ports": list(ports)}}, manager="fairlead-ports")
+    def follow(self, *listeners: int) -> None:
+        """What the operator does, and as whom: its own ports, by server-side apply."""
+        self.kube.apply(ports.manifest(self.namespace, SERVICE["metadata"]["name"], listeners), manager=MANAGER)
 
 
 @pytest.fixture
@@ -94,27 +96,48 @@ def _applied(kube: Cluster, manifest: Json) -> bool:
     return True
 
 
-OWN: Json = {"name": "p-8080", "port": 8080, "targetPort": 8080, "protocol": "TCP"}
+def chart_ports(**given: int) -> list[str]:
+    """``service.ports`` of the values as flags."""
+    where = "gatewayDefaults.service.ports"
+    fields = [
+        f"{where}[{i}].{field}={value}"
+        for i, (name, port) in enumerate(given.items())
+        for field, value in (("name", name), ("port", port))
+    ]
+    return [part for field in fields for part in ("--set", field)]
 
 
 @pytest.mark.parametrize("server_side", ["true", "false"])
 def test_an_upgrade_keeps_the_ports_of_the_operator(release: Release, server_side: str) -> None:
     """Both ways in which helm applies; nobody forces anybody."""
     release.install(f"--server-side={server_side}")
-    release.follow(OWN)
-    assert release.ports() == {"http": 80, "https": 443, "p-8080": 8080}
+    release.follow(8080)
+    assert release.ports() == {"http": 80, "https": 443, "listener-8080": 8080}
     given = release.kube.get(release.here(SERVICE))["spec"]["ports"]
 
-    ports = "gatewayDefaults.service.ports"
-    changes = ["--set", f"{ports}[0].name=http", "--set", f"{ports}[0].port=80", "--set", "operator.replicas=3"]
-    release.helm("upgrade", *changes, "--set", f"{ports}[1].name=admin", "--set", f"{ports}[1].port=9000")
+    release.helm("upgrade", "--set", "operator.replicas=3", *chart_ports(http=80, admin=9000))
 
-    assert release.ports() == {"http": 80, "admin": 9000, "p-8080": 8080}
+    assert release.ports() == {"http": 80, "admin": 9000, "listener-8080": 8080}
     kept = release.kube.get(release.here(SERVICE))["spec"]["ports"]
-    assert [port for port in kept if port["name"] == "p-8080"] == [port for port in given if port["name"] == "p-8080"]
+    assert [port for port in kept if port["name"] == "listener-8080"] == [
+        port for port in given if port["name"] == "listener-8080"
+    ]
 
     release.follow()  # the listener is gone
     assert release.ports() == {"http": 80, "admin": 9000}
+
+
+def test_a_port_may_become_the_charts_own(release: Release) -> None:
+    """Two owners of one port are a conflict that is told; who means it says so. Then the operator has nothing to do."""
+    release.install()
+    release.follow(8080)
+
+    with pytest.raises(helm.HelmError, match='conflict with "fairlead-ports"'):
+        release.helm("upgrade", *chart_ports(http=80, admin=8080))
+    release.helm("upgrade", "--force-conflicts", *chart_ports(http=80, admin=8080))
+    release.follow()
+
+    assert release.ports() == {"http": 80, "admin": 8080}
 
 
 def test_an_upgrade_keeps_what_the_operator_wrote_into_the_webhook(release: Release) -> None:
