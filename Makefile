@@ -9,7 +9,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP): requirements.lock pyproject.toml tools/venv.sh
 	@PYTHON="$(PYTHON)" tools/venv.sh $(VENV)
@@ -47,6 +47,15 @@ golden: $(STAMP) ## write the goldens of tests/cases and tests/chart/cases anew
 bench: $(STAMP) ## measure (ARGS="--json")
 	@$(BIN)/python -m bench $(ARGS)
 
+cluster: $(STAMP) ## a kind cluster with Fairlead and a sample application; it goes on running
+	@$(BIN)/python -m e2e.cluster up
+
+cluster-down: $(STAMP) ## end it, and the container engine if it is ours
+	@$(BIN)/python -m e2e.cluster down
+
+e2e: $(STAMP) ## end-to-end tests: cluster up, e2e/, cluster down, whatever happens (ARGS="-k word"; CLUSTER=current)
+	@$(BIN)/python -m e2e.cluster test -- e2e $(ARGS)
+
 check: lint generated test ## what CI runs
 
 lock: $(STAMP) ## write requirements.lock anew from pyproject.toml
@@ -56,4 +65,4 @@ lock: $(STAMP) ## write requirements.lock anew from pyproject.toml
 clean: ## remove what was made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv run tools test unit lint generated crds golden bench check lock clean
+.PHONY: help venv run tools test unit lint generated crds golden bench cluster cluster-down e2e check lock clean

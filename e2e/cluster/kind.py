@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 
@@ -58,7 +59,7 @@ def _pulls(engine: Engine, name: str) -> bool:
     return True
 
 
-def configuration() -> dict[str, object]:
+def configuration() -> dict[str, Any]:
     """kind's own: names of the zones as labels, one port of the control plane on this machine's loopback."""
     host_port = int(os.environ.get("HOST_PORT", HOST_PORT))
     mapping = {"containerPort": NODE_PORT, "hostPort": host_port, "listenAddress": "127.0.0.1"}
@@ -99,9 +100,10 @@ def delete(engine: Engine) -> None:
 
 
 def load(engine: Engine, images: Sequence[str]) -> None:
-    """Put images of the engine into every node."""
+    """Put images of the engine into the workers: the control plane runs no pods of ours."""
+    workers = ",".join(name for name in nodes(engine) if "control-plane" not in name)
     with step(f"load {', '.join(images)}"):
-        kind(engine, "load", "docker-image", "--name", NAME, *images)
+        kind(engine, "load", "docker-image", "--name", NAME, "--nodes", workers, *images)
 
 
 def nodes(engine: Engine) -> list[str]:

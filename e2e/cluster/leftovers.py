@@ -107,13 +107,14 @@ def _remove_rules(tool: str, table: str) -> None:
     for line in lines:
         ours = "DOCKER" in line or BRIDGE.search(line) or "172.31.24" in line or "172.31.25" in line
         if line.startswith("-A ") and ours:
-            run(tool, "-w", "-t", table, "-D", *_words(line.removeprefix("-A ")), check=False)
+            run(tool, "-w", "-t", table, "-D", *words(line.removeprefix("-A ")), check=False)
     for verb in ("-F", "-X"):
         for chain in chains:
             run(tool, "-w", "-t", table, verb, chain, check=False)
 
 
-def _words(rule: str) -> list[str]:
+def words(rule: str) -> list[str]:
+    """Words of a line of ``iptables-save``, quotes taken off."""
     return [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|(\S+)', rule)]
 
 

@@ -34,7 +34,7 @@ NOT_WANTED = (
     *("lib/systemd/system/sockets.target.wants/*initctl*", "lib/systemd/system/basic.target.wants/*"),
     "lib/systemd/system/sysinit.target.wants/systemd-tmpfiles-setup.service",
 )
-CHANGES = (
+INSTRUCTIONS = (
     "ENV container=docker",
     "STOPSIGNAL SIGRTMIN+3",
     'ENTRYPOINT ["/usr/local/bin/entrypoint","/sbin/init"]',
@@ -64,7 +64,7 @@ def make(engine: Engine) -> str:
         (root / "kind/version").write_text(build.K8S_VERSION)
         with rootfs.scratch_folder() as folder:
             _preload(system_images.write(binaries, root, folder), root, folder)
-        rootfs.import_image(engine, root, name, *CHANGES)
+        rootfs.import_image(engine, root, name, *INSTRUCTIONS)
     return name
 
 
@@ -100,17 +100,16 @@ def _copy_files(files: pathlib.Path, root: pathlib.Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
         target.chmod(0o755 if place.parts[:2] in {("usr", "local"), ("kind", "bin")} else 0o644)
+    (root / "kind/manifests").mkdir(exist_ok=True)
     for own, destination in (
+        ("default-cni.yaml", "kind/manifests/default-cni.yaml"),
+        ("default-storage.yaml", "kind/manifests/default-storage.yaml"),
         ("fairlead-routes.sh", "usr/local/bin/fairlead-routes.sh"),
         ("fairlead-routes.service", "etc/systemd/system/fairlead-routes.service"),
         ("cni.conflist.template", "etc/containerd/cni.conflist.template"),
     ):
         shutil.copyfile(HERE / "node" / own, root / destination)
     (root / "usr/local/bin/fairlead-routes.sh").chmod(0o755)
-    (root / "kind/manifests").mkdir(exist_ok=True)
-    for name in ("default-cni", "default-storage"):
-        text = (HERE / "node/empty.yaml").read_text().replace("NAME", f"kind-{name}")
-        (root / f"kind/manifests/{name}.yaml").write_text(text)
     (root / "etc/kubernetes/manifests").mkdir(parents=True, exist_ok=True)
 
 

@@ -57,11 +57,17 @@ def sweep() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def import_image(engine: Engine, root: pathlib.Path, name: str, *changes: str) -> None:
-    """Make an image of the files below *root*."""
-    flags = [word for change in changes for word in ("--change", change)]
+def import_image(engine: Engine, root: pathlib.Path, name: str, *instructions: str) -> None:
+    """Make an image of the files below *root*; *instructions* are those of a Dockerfile (`docker import` knows some)."""
     client = f"{places.RUN}/bin/docker" if engine.own else "docker"
-    pipe(["tar", "-C", str(root), "-c", "."], [client, "import", *flags, "-", name], env=engine.environment)
+    files = f"{name}-files" if instructions else name
+    pipe(["tar", "-C", str(root), "-c", "."], [client, "import", "-", files], env=engine.environment)
+    if instructions:
+        with scratch_folder() as folder:
+            (folder / "Dockerfile").write_text("\n".join([f"FROM {files}", *instructions]) + "\n")
+            buildkit = {**engine.environment, "DOCKER_BUILDKIT": "1"}
+            run(client, "build", "--quiet", "-t", name, str(folder), env=buildkit)
+        engine.docker("rmi", "--no-prune", files)
 
 
 def base_image(engine: Engine) -> str:

@@ -77,13 +77,9 @@ def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
 
 def _copy_with_libraries(root: pathlib.Path, layer: pathlib.Path, programs: list[str]) -> None:
     """*programs* of *root*, their symbolic links followed one by one, with all that they load."""
-    wanted = [*programs, *(str(path.relative_to(root)) for path in root.glob("usr/lib/*/xtables/*.so"))]
-    for name in list(wanted):
-        if name.endswith(".so"):
-            continue
-        found = run("chroot", root, "ldd", name, check=False)
-        wanted += re.findall(r"(/\S+\.so\S*)", found)
-    wanted += ["/etc/protocols", "/etc/services"]
+    plugins = [f"/{path.relative_to(root)}" for path in root.glob("usr/lib/*/xtables/*.so")]
+    libraries = re.findall(r"(/\S+\.so\S*) \(", run("chroot", root, "ldd", *programs, *plugins))
+    wanted = [*programs, *plugins, *libraries, "/etc/protocols", "/etc/services"]
     for name in dict.fromkeys(wanted):
         path = pathlib.PurePosixPath("/") / name
         real = pathlib.PurePosixPath(run("chroot", root, "readlink", "-f", str(path)).strip())
