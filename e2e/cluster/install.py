@@ -57,16 +57,19 @@ def manifests() -> list[dict[str, object]]:
 
 
 def _rollout(workload: str, namespace: str, kubeconfig: pathlib.Path) -> None:
-    words = ("-n", namespace, "rollout", "status", workload, "--timeout=180s")
+    """Wait until *workload* is ready. What is known about why it is not is in the error."""
+
+    def kubectl(*words: str, check: bool = False) -> str:
+        return kind.kubectl("-n", namespace, *words, kubeconfig=kubeconfig, check=check)
+
     try:
-        kind.kubectl(*words, kubeconfig=kubeconfig)
+        kubectl("rollout", "status", workload, "--timeout=180s", check=True)
     except ClusterError as error:
-        pods = kind.kubectl("-n", namespace, "get", "pods", "-o", "wide", kubeconfig=kubeconfig, check=False)
-        events = kind.kubectl(
-            *("-n", namespace, "get", "events", "--sort-by=.lastTimestamp"), kubeconfig=kubeconfig, check=False
-        )
-        last = "\n".join(events.splitlines()[-12:])
-        raise ClusterError(f"{workload} does not become ready: {error}\n{pods}\n{last}") from None
+        pods = kubectl("get", "pods", "-o", "wide")
+        events = kubectl("get", "events", "--sort-by=.lastTimestamp", "--field-selector=type=Warning").splitlines()
+        logs = kubectl("logs", workload, "--all-containers", "--tail=10")
+        parts = (f"{workload} does not become ready: {error}", pods, "\n".join(events[-8:]), logs)
+        raise ClusterError("\n\n".join(parts)) from None
 
 
 def first_answer(seconds: float = 30) -> str:

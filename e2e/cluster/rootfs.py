@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from e2e.cluster import leftovers, places
 from e2e.cluster.engine import Engine
 from e2e.cluster.shell import pipe, run, step
+from tools import build
 
 SUITE = "bookworm"
 #: Of every image that runs the project's Python; `Dockerfile` takes it as its argument BASE.
@@ -22,21 +23,34 @@ BASE_NAME = "fairlead-base"
 
 @contextlib.contextmanager
 def debian(packages: Sequence[str]) -> Iterator[pathlib.Path]:
-    """A fresh minimal Debian with *packages*, in a folder that is gone afterwards.
+    """A fresh minimal Debian with *packages*, in a folder that is gone afterwards. Its archive stays in the cache.
 
     ``DEBIAN_MIRROR`` names another mirror than debootstrap's own.
     """
+    key = hashlib.sha256(f"{SUITE} {sorted(packages)}".encode()).hexdigest()[:12]
+    kept = build.cache_root() / f"debian-{key}.tar"
     with scratch_folder() as folder:
         root = folder / "root"
-        mirror = [os.environ["DEBIAN_MIRROR"]] if os.environ.get("DEBIAN_MIRROR") else []
-        include = f"--include={','.join(packages)}"
-        run("debootstrap", "--variant=minbase", include, SUITE, root, *mirror, env={"PATH": _path()})
-        shutil.rmtree(root / "var/cache/apt", ignore_errors=True)
-        for lists in (root / "var/lib/apt/lists").glob("*"):
-            shutil.rmtree(lists) if lists.is_dir() else lists.unlink()
-        for documents in ("usr/share/doc", "usr/share/man", "usr/share/locale"):
-            shutil.rmtree(root / documents, ignore_errors=True)
+        root.mkdir()
+        if not kept.exists():
+            _debootstrap(packages, root, folder / "kept.tar")
+            (folder / "kept.tar").replace(kept)
+        run("tar", "-C", root, "-xf", kept)
         yield root
+
+
+def _debootstrap(packages: Sequence[str], root: pathlib.Path, target: pathlib.Path) -> None:
+    mirror = [os.environ["DEBIAN_MIRROR"]] if os.environ.get("DEBIAN_MIRROR") else []
+    include = f"--include={','.join(packages)}"
+    run("debootstrap", "--variant=minbase", include, SUITE, root, *mirror, env={"PATH": _path()})
+    shutil.rmtree(root / "var/cache/apt", ignore_errors=True)
+    for lists in (root / "var/lib/apt/lists").glob("*"):
+        shutil.rmtree(lists) if lists.is_dir() else lists.unlink()
+    for documents in ("usr/share/doc", "usr/share/man", "usr/share/locale"):
+        shutil.rmtree(root / documents, ignore_errors=True)
+    run("tar", "-C", root, "-cf", target, ".")
+    shutil.rmtree(root)
+    root.mkdir()
 
 
 @contextlib.contextmanager

@@ -61,7 +61,9 @@ def _fill(component: str, layer: pathlib.Path, binaries: pathlib.Path, root: pat
         return [f"/{STATIC[component]}"]
     if component == "pause":
         _copy(root / "bin/busybox", layer / "bin/busybox")
-        return ["/bin/busybox", "sleep", "2147483647"]
+        # It must end when told to, or the stop of a node waits for it in vain.
+        wait = "trap 'exit 0' TERM INT; while :; do /bin/busybox sleep 86400 & wait $!; done"
+        return ["/bin/busybox", "sh", "-c", wait]
     if component == "kube-proxy":
         _copy(binaries / component, layer / "usr/local/bin/kube-proxy")
         _copy_with_libraries(root, layer, [*(f"/usr/sbin/{name}" for name in PROXY_NEEDS), "/usr/sbin/conntrack"])
