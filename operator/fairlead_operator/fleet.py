@@ -59,6 +59,10 @@ class Fleet:
             answers = self._lacking.setdefault(proxy.key, Counter())
             answers[missing.union(lacking) if lacking else missing] += 1
 
+    def connected(self) -> dict[str, int]:
+        """How many proxies of each key the last survey found."""
+        return {key: answers.total() for key, answers in self._lacking.items()}
+
     def rollout(self, ref: Ref, gateways: Iterable[str], refusal: Refusal | None, *, served: bool = True) -> Rollout:
         """How far the proxies of *gateways* are with one policy. Not *served*: something else stands in for it."""
         keys = sorted(gateways)

@@ -21,6 +21,7 @@ from fairlead_operator.progress import Progress, Report
 from fairlead_operator.quarantine import Quarantine
 from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
+from fairlead_operator.replicas.peers import Doubt, Peers
 from fairlead_operator.statuses import Statuses, StatusSink
 from fairlead_operator.tally import Tally
 from fairlead_operator.world import Changed, Lane, World
@@ -50,10 +51,16 @@ class ControlPlane:
         address: str = "0.0.0.0",  # noqa: S104 - a gateway's listeners are for everyone
         on_status: StatusSink | None = None,
         on_report: Callable[[Report], None] | None = None,
+        on_surveyed: Callable[[], None] | None = None,
+        peers: Peers | None = None,
         settle: float = 0.0,
         now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
-        """*settle*: seconds after ``synced`` that statuses wait, so that proxies come back before they are told."""
+        """What a control plane needs.
+
+        *settle*: seconds after ``synced`` that statuses wait, so that proxies come back before they are told. *peers*: the
+        other replicas, whose proxies count in statuses; *on_surveyed* is called when what they should hear may differ.
+        """
         self.world = World()
         self.reconciled = Reconciled()
         self.errors: dict[Ref, str] = {}
@@ -72,7 +79,9 @@ class ControlPlane:
             refused_secrets=self._refused_secrets,
             sink=on_status or (lambda _ref, _status: None),
             clock=now,
+            peers=peers,
         )
+        self._on_surveyed = on_surveyed or (lambda: None)
         self._handover = Handover()
         self._why_handover: tuple[tuple[str, ...], float] = ((), 0.0)
         self._progress = Progress(on_report or (lambda _report: None), store.current)
@@ -295,6 +304,10 @@ class ControlPlane:
 
     # --- status
 
+    def doubt(self, policies: Doubt) -> None:
+        """Other replicas' proxies have changed what some of *policies* say; ``None``: any."""
+        self._mark_status(policies)
+
     def _mark_status(self, policies: set[Ref] | None = None) -> None:
         """Some of *policies* may have another status now; ``None``: of all."""
         self._statuses.doubt(policies)
@@ -313,6 +326,7 @@ class ControlPlane:
             return  # the world is ahead of what was reconciled; that run asks for this one again
         if self._statuses.run(self.reconciled):
             self._config.mark(self._time())
+        self._on_surveyed()
 
     @staticmethod
     def _time() -> float:

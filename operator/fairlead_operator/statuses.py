@@ -19,6 +19,7 @@ from fairlead_operator.fleet import Fleet
 from fairlead_operator.quarantine import Quarantine, Refusal
 from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
+from fairlead_operator.replicas.peers import Peers
 from fairlead_operator.status import Rollout, Subject, kind_of, status
 from fairlead_operator.tally import Tally
 from fairlead_operator.world import World
@@ -44,11 +45,13 @@ class Statuses:
         refused_secrets: RefusedSecrets,
         sink: StatusSink,
         clock: Callable[[], datetime.datetime],
+        peers: Peers | None = None,
     ) -> None:
+        """*peers*: the replicas whose proxies count too."""
         self.now: dict[Ref, dict[str, Any]] = {}
         self._world, self._fleet, self._tally = world, fleet, tally
         self._quarantine, self._refused_secrets = quarantine, refused_secrets
-        self._sink, self._clock = sink, clock
+        self._sink, self._clock, self._peers = sink, clock, peers
         self._unsure: set[Ref] | None = None
         self._said: dict[Ref, tuple[Subject, Findings, Rollout, Counter[Health]]] = {}
 
@@ -63,6 +66,8 @@ class Statuses:
         """The policy is no more."""
         self.now.pop(ref, None)
         self._said.pop(ref, None)
+        if self._peers is not None:
+            self._peers.forget(ref)
 
     def run(self, done: Reconciled) -> bool:
         """Compute what is in doubt, hand on what differs. True: a policy was accepted for which another one waited."""
@@ -73,6 +78,8 @@ class Statuses:
         if unsure is None:
             unsure = set(self._world.policies)
             self._fleet.survey()
+            if self._peers is not None:
+                self._peers.serves(self._fleet.connected())
         for ref in sorted(unsure & self._world.policies.keys()):
             findings = done.findings.get(ref)
             if findings is None:  # arrived after the last run of the config lane, which is marked
@@ -82,8 +89,15 @@ class Statuses:
             complete = rollout.connected > 0 and rollout.programmed == rollout.connected
             if complete and not findings.accepted and isinstance(policy, LoadBalancerPolicy):
                 again |= self._quarantine.accept(policy)
-            self._say(policy, findings, rollout, now)
+            self._say(policy, findings, self._of_all(policy, rollout), now)
         return again
+
+    def _of_all(self, policy: LoadBalancerPolicy | InvalidPolicy, rollout: Rollout) -> Rollout:
+        """*rollout* with the proxies of other replicas, who are told of ours."""
+        if self._peers is None:
+            return rollout
+        self._peers.has(policy.ref, policy.generation, rollout)
+        return self._peers.total(policy.ref, policy.generation, rollout)
 
     def _rollout(
         self, policy: LoadBalancerPolicy | InvalidPolicy, findings: Findings, done: Reconciled, *, held: bool

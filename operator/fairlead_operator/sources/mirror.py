@@ -18,6 +18,8 @@ class Kind(NamedTuple):
     Attributes:
         selector: a field selector that narrows lists and watches.
         optional: the cluster may not have this kind at all, which then counts as having no object of it.
+        namespace: the only one that is looked at; empty: all.
+        labels: a label selector.
     """
 
     kind: str
@@ -25,12 +27,21 @@ class Kind(NamedTuple):
     plural: str
     selector: str = ""
     optional: bool = False
+    namespace: str = ""
+    labels: str = ""
 
     @property
     def path(self) -> str:
-        """URL path of the objects in all namespaces."""
+        """URL path of the objects."""
         root = "apis" if "/" in self.api_version else "api"
-        return f"/{root}/{self.api_version}/{self.plural}"
+        within = f"namespaces/{self.namespace}/" if self.namespace else ""
+        return f"/{root}/{self.api_version}/{within}{self.plural}"
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What narrows lists and watches."""
+        given = {"fieldSelector": self.selector, "labelSelector": self.labels}
+        return {name: selector for name, selector in given.items() if selector}
 
 
 class Apply(NamedTuple):

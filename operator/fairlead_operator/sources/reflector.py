@@ -89,9 +89,7 @@ class Reflector:
             await asyncio.sleep(max(delay, self._backoff.next()))
 
     async def _list(self) -> None:
-        query = {"limit": str(PAGE)}
-        if self._kind.selector:
-            query["fieldSelector"] = self._kind.selector
+        query = {"limit": str(PAGE), **self._kind.query}
         self._mirror.start_list()
         while True:
             body = await self._client.get(self._kind.path, query)
@@ -113,9 +111,8 @@ class Reflector:
             "allowWatchBookmarks": "true",
             "resourceVersion": self._mirror.version,
             "timeoutSeconds": str(max(1, round(seconds))),
+            **self._kind.query,
         }
-        if self._kind.selector:
-            query["fieldSelector"] = self._kind.selector
         async for event in self._client.watch(self._kind.path, query, silence=self._timings.silence):
             step = self._mirror.event(event)
             self._backoff.reset()
