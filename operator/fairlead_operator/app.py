@@ -94,6 +94,7 @@ class Operator:
         self.plane = ControlPlane(
             self.store,
             self._proxies,
+            move=lambda proxy, key: self.server.move(proxy, key),
             address=options.listen_address,
             on_status=self.writer.write,
             on_report=self._report,

@@ -12,8 +12,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fairlead_operator import reconcile
+from fairlead_operator import reconcile, sidecars
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
+from fairlead_operator.api.pods import Pod
 from fairlead_operator.fleet import Fleet
 from fairlead_operator.handover import PATIENCE, Handover
 from fairlead_operator.lanes import HoldOff, LeadingEdge
@@ -48,6 +49,7 @@ class ControlPlane:
         store: Store,
         proxies: Callable[[], list[Proxy]],
         *,
+        move: Callable[[Proxy, str], None] = lambda _proxy, _key: None,
         address: str = "0.0.0.0",  # noqa: S104 - a gateway's listeners are for everyone
         on_status: StatusSink | None = None,
         on_report: Callable[[Report], None] | None = None,
@@ -56,7 +58,7 @@ class ControlPlane:
         settle: float = 0.0,
         now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
-        """What a control plane needs.
+        """What a control plane needs; *proxies* and *move* are the server's.
 
         *settle*: seconds after ``synced`` that statuses wait, so that proxies come back before they are told. *peers*: the
         other replicas, whose proxies count in statuses; *on_surveyed* is called when what they should hear may differ.
@@ -65,7 +67,7 @@ class ControlPlane:
         self.reconciled = Reconciled()
         self.errors: dict[Ref, str] = {}
         self._store, self._address = store, address
-        self._proxies = proxies
+        self._proxies, self._move = proxies, move
         self._translator = Translator()
         self._quarantine = Quarantine()
         self._refused_secrets = RefusedSecrets()
@@ -137,6 +139,32 @@ class ControlPlane:
         """What each policy says now; a source may put in what it said before this process started."""
         return self._statuses.now
 
+    def gateways(self) -> set[str]:
+        """Names of the gateways that policies name."""
+        return {key for key in self.reconciled.proxies if not sidecars.is_sidecar(key)}
+
+    def key_of(self, namespace: str, pod: str, uid: str) -> str | None:
+        """The key of a pod's sidecar, for the authenticator.
+
+        Empty: the pod is not known yet, and its proxy is moved as soon as it is. None: it has no sidecar of ours.
+        """
+        known = self.world.pods.by_uid(uid)
+        if known is None:
+            return ""
+        if (known.ref.namespace, known.ref.name) != (namespace, pod):
+            return None
+        return self._key(known) if known.injected else None
+
+    def _key(self, pod: Pod) -> str:
+        """The key of *pod*, if its configuration is published already; else empty: the config lane comes back to it."""
+        group = self.world.pods.group(pod)
+        if group is None:
+            return ""
+        if group.empty or group.key in self.reconciled.proxies:
+            return group.key
+        self._config.mark(self._time())
+        return ""
+
     # --- the lanes
 
     def _changed(self, changed: Changed, what: str) -> None:
@@ -144,6 +172,8 @@ class ControlPlane:
         self._what.setdefault(what, now)
         if changed.lane is Lane.CONFIG:
             self._config.mark(now)
+        elif changed.pod is not None:
+            self._move_sidecars(changed.pod.uid)
         elif changed.service is not None:
             self._services[changed.service] = None
             self._endpoints.mark(now)
@@ -192,6 +222,7 @@ class ControlPlane:
                 key, self._refused_secrets.stand_in(wanted), self._store.current(key), dying, self._time()
             )
             self._published(key, self._store.publish(key, snapshot), what)
+        self._move_sidecars()
         self._store.retain(snapshots)
         self._begin_handover(what)
         self._mark_status()
@@ -237,6 +268,21 @@ class ControlPlane:
         changes = self._store.publish_resources(key, self._handover.release(key, now))
         self._published(key, changes, self._why_handover)
 
+    def _move_sidecars(self, uid: str = "") -> None:
+        """Give the sidecar of pod *uid* (default: every one) the key that it should have, if that is not its own.
+
+        Before keys are dropped: a proxy must never be without configuration between two of them.
+        """
+        for proxy in self._proxies():
+            subject = proxy.identity.pod_uid
+            if not subject or (uid and uid != subject) or (proxy.key and not sidecars.is_sidecar(proxy.key)):
+                continue
+            pod = self.world.pods.by_uid(subject)
+            if pod is None:  # it is gone, or ends: it keeps what it has
+                self._move(proxy, "")
+            elif key := self._key(pod):
+                self._move(proxy, key)
+
     def _published(self, key: str, changes: Changes, what: tuple[tuple[str, ...], float]) -> None:
         if changes:
             proxies = [proxy for proxy in self._proxies() if proxy.key == key]
@@ -249,11 +295,13 @@ class ControlPlane:
     # --- from the proxies (fairlead_xds.observer.Observer)
 
     def connected(self, proxy: Proxy) -> None:
-        log.info("proxy %s of gateway %s connected", proxy.node.id, proxy.key)
+        log.info("proxy %s of %s connected", proxy.node.id, proxy.key or "a pod that is not known yet")
         self._mark_status()
+        if proxy.identity.pod_uid:  # its pod may have become known, or changed, while it was asked who it is
+            self._move_sidecars(proxy.identity.pod_uid)
 
     def disconnected(self, proxy: Proxy) -> None:
-        log.info("proxy %s of gateway %s disconnected", proxy.node.id, proxy.key)
+        log.info("proxy %s of %s disconnected", proxy.node.id, proxy.key)
         self._left(proxy, proxy.key)
 
     def moved(self, proxy: Proxy, before: str) -> None:

@@ -1,4 +1,4 @@
-"""The world -> what every gateway should do, and what was found about every policy. Pure and total: it never raises.
+"""The world -> what every gateway and sidecar should do, and what was found about every policy. Pure and total: it never raises.
 
 Full recomputation, always. ``translate`` remembers bytes by value and the store sends differences only, so the thorough
 way costs little; it is also the reference for the endpoint lane, which is the one shortcut.
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from fairlead_operator import health, hostnames
+from fairlead_operator import health, hostnames, sidecars
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
 from fairlead_operator.conditions import Findings, Problem
@@ -31,6 +31,8 @@ from fairlead_xds.model import (
 
 #: Policies that a proxy refused -> what stands in for each: its last good form, or None for nothing.
 Held = Mapping[Ref, LoadBalancerPolicy | None]
+#: Most pods that a condition names.
+_NAMED = 5
 
 
 @dataclass(slots=True)
@@ -38,10 +40,10 @@ class Reconciled:
     """The output of one run.
 
     Attributes:
-        proxies: what the proxies of each gateway should do.
+        proxies: what the proxies of each key should do: of a gateway, or of a group of sidecars.
         findings: what was found about each policy.
-        gateways: the gateway that carries each policy; for an attached one, those of the policies that it changes.
-        bindings: for each Service, the clusters over it and the gateways that have them.
+        gateways: the keys that carry each policy; for an attached one, those of the policies that it changes.
+        bindings: for each Service, the clusters over it and the keys that have them.
         clusters: the clusters of each policy, for its endpoint counts.
     """
 
@@ -68,6 +70,9 @@ class _Port:
 
 @dataclass(slots=True)
 class _Gateway:
+    """The proxies of one key while policies are placed on them."""
+
+    address: str
     ports: dict[int, _Port] = field(default_factory=dict)
     backends: dict[str, Backend] = field(default_factory=dict)
     bindings: dict[str, Binding] = field(default_factory=dict)
@@ -77,20 +82,21 @@ class _Gateway:
 def reconcile(world: World, held: Held | None = None, *, address: str = "0.0.0.0") -> Reconciled:  # noqa: S104 - a gateway's listeners are for everyone
     """Everything, from nothing. *address* is what the gateways' listeners bind to."""
     out = Reconciled()
-    gateways: dict[str, _Gateway] = {}
+    placing = _Placing(world, address, out)
     policies = [_stand_in(policy, held or {}) for policy in world.valid_policies()]
-    attached = _attach(world, policies, out)
+    placing.attached = _attach(world, policies, out)
     for policy, effective in policies:
         if policy.spec.target_refs is None:
-            _place(world, policy, effective, attached=attached, gateways=gateways, out=out)
+            placing.place(policy, effective)
+    _name_pods_without(world, out)
     for ref, entry in world.policies.items():
         if isinstance(entry, InvalidPolicy):
             problems = tuple(Problem("Invalid", path, message) for path, message in entry.errors)
             out.findings[ref] = Findings(accepted=problems)
-    for gateway in gateways.values():
+    for gateway in placing.gateways.values():
         _yield_hosts(gateway, out)
-    out.proxies = {key: _proxy(world, gateway, address) for key, gateway in gateways.items()}
-    for key, gateway in gateways.items():
+    out.proxies = {key: _proxy(world, gateway) for key, gateway in placing.gateways.items()}
+    for key, gateway in placing.gateways.items():
         for name, binding in gateway.bindings.items():
             out.bindings.setdefault(binding.source, {}).setdefault(name, (binding, set()))[1].add(key)
     return out
@@ -132,38 +138,83 @@ def _targets(policy: LoadBalancerPolicy) -> list[Ref]:
     return [Ref(target.kind, policy.ref.namespace, target.name) for target in policy.spec.target_refs or ()]
 
 
-def _place(
-    world: World,
-    policy: LoadBalancerPolicy,
-    effective: LoadBalancerPolicy | None,
-    *,
-    attached: Attached,
-    gateways: dict[str, _Gateway],
-    out: Reconciled,
-) -> None:
-    """Add a policy to its gateway, unless it is invalid or an older one has what it claims."""
-    parts = resolve(world, policy, attached)
-    gateway = gateways.setdefault(parts.gateway, _Gateway())
-    conflicts = _conflicts(gateway, policy)
-    findings = replace(parts.findings, accepted=(*parts.findings.accepted, *conflicts))
-    out.findings[policy.ref] = findings
-    out.gateways[policy.ref] = {parts.gateway}
-    out.clusters[policy.ref] = []
-    if findings.accepted or effective is None:
-        return
-    if effective is not policy:
-        parts = resolve(world, effective, attached)
-        gateway = gateways.setdefault(parts.gateway, _Gateway())
-        if parts.findings.accepted or _conflicts(gateway, effective):
+class _Placing:
+    """Puts inline policies, the older first, on the proxies that carry them."""
+
+    def __init__(self, world: World, address: str, out: Reconciled) -> None:
+        self.world, self.out = world, out
+        self.attached: Attached = {}
+        self.gateways = {group.key: _Gateway(sidecars.ADDRESS) for group in world.pods.groups()}
+        self._address = address
+        self._keys: dict[Ref, list[str]] = {}
+        for group in world.pods.groups():
+            for name in group.policies:
+                self._keys.setdefault(Ref("LoadBalancerPolicy", group.namespace, name), []).append(group.key)
+
+    def place(self, policy: LoadBalancerPolicy, effective: LoadBalancerPolicy | None) -> None:
+        """Add a policy to its proxies, unless it is invalid or an older one has what it claims."""
+        parts, out = resolve(self.world, policy, self.attached), self.out
+        keys = self._keys_of(policy)
+        conflicts = {key: found for key in keys if (found := _conflicts(self.gateways[key], policy))}
+        findings = _with_conflicts(parts.findings, conflicts, everywhere=len(conflicts) == len(keys))
+        out.findings[policy.ref] = findings
+        out.gateways[policy.ref] = set(keys)
+        out.clusters[policy.ref] = []
+        if findings.accepted or effective is None:
             return
-    _merge(gateway, effective, parts)
-    out.clusters[policy.ref] = list(parts.bindings.values())
-    for binding in parts.bindings.values():
-        over = attached.get(binding.source)
-        if over is not None:
-            out.gateways[over.ref].add(parts.gateway)
-            if binding not in out.clusters[over.ref]:
-                out.clusters[over.ref].append(binding)
+        if effective is not policy:
+            parts, keys = resolve(self.world, effective, self.attached), self._keys_of(effective)
+            conflicts = {key: found for key in keys if (found := _conflicts(self.gateways[key], effective))}
+            if parts.findings.accepted:
+                return
+        free = [key for key in keys if key not in conflicts]
+        for key in free:
+            _merge(self.gateways[key], effective, parts)
+        if free or not keys:
+            self._count(policy.ref, parts, free)
+
+    def _keys_of(self, policy: LoadBalancerPolicy) -> list[str]:
+        proxies = policy.spec.proxies
+        if proxies is None or proxies.gateway is None:
+            return self._keys.get(policy.ref, [])
+        self.gateways.setdefault(proxies.gateway, _Gateway(self._address))
+        return [proxies.gateway]
+
+    def _count(self, ref: Ref, parts: Parts, keys: list[str]) -> None:
+        """The policy is served with *parts* by the proxies of *keys*: note it, also for the attached ones."""
+        out = self.out
+        out.clusters[ref] = list(parts.bindings.values())
+        for binding in parts.bindings.values():
+            over = self.attached.get(binding.source)
+            if over is not None:
+                out.gateways[over.ref].update(keys)
+                if binding not in out.clusters[over.ref]:
+                    out.clusters[over.ref].append(binding)
+
+
+def _with_conflicts(findings: Findings, conflicts: dict[str, list[Problem]], *, everywhere: bool) -> Findings:
+    """*conflicts* by key. A policy that is served by some groups of sidecars is accepted, and says where it is not."""
+    found = tuple(dict.fromkeys(problem for some in conflicts.values() for problem in some))
+    if not found:
+        return findings
+    if everywhere:
+        return replace(findings, accepted=(*findings.accepted, *found))
+    where = "; pods that both select have the older one only"
+    some = tuple(problem._replace(message=problem.message + where) for problem in found)
+    return replace(findings, degraded=(*findings.degraded, *some))
+
+
+def _name_pods_without(world: World, out: Reconciled) -> None:
+    """A sidecar comes with a new pod only: those that are older than their policy are named."""
+    for ref, pods in world.pods.without().items():
+        known = out.findings[ref]
+        named = ", ".join(pods[:_NAMED]) + (f" and {len(pods) - _NAMED} more" if len(pods) > _NAMED else "")
+        message = (
+            f"pods that it selects run without a sidecar ({len(pods)}): {named}: restart them, "
+            f"for a Deployment with: kubectl rollout restart -n {ref.namespace} deployment NAME"
+        )
+        problem = Problem("PodsNotInjected", "spec.proxies.sidecars", message)
+        out.findings[ref] = replace(known, degraded=(*known.degraded, problem))
 
 
 def _conflicts(gateway: _Gateway, policy: LoadBalancerPolicy) -> list[Problem]:
@@ -206,13 +257,13 @@ def _merge(gateway: _Gateway, policy: LoadBalancerPolicy, parts: Parts) -> None:
         gateway.secrets[name] = replace(secret, origins=origins)
 
 
-def _proxy(world: World, gateway: _Gateway, address: str) -> ProxyConfig:
+def _proxy(world: World, gateway: _Gateway) -> ProxyConfig:
     listeners, tables = [], []
     for number, port in sorted(gateway.ports.items()):
         chains = _tls_chains(port) if port.tls else _http_chain(number, port)
         if not chains:
             continue
-        listeners.append(Listener(names.listener(number), address, number, tuple(chain for chain, _ in chains)))
+        listeners.append(Listener(names.listener(number), gateway.address, number, tuple(chain for chain, _ in chains)))
         tables += [RouteTable(names.route_table(chain.name), hosts) for chain, hosts in chains]
     return ProxyConfig(
         tuple(listeners),
@@ -240,7 +291,8 @@ def _yield_hosts(gateway: _Gateway, out: Reconciled) -> None:
                 message = f"{host.hostname} on port {number} belongs to {owner}, whose listener names it more closely"
                 known = out.findings[policy.ref]
                 problem = Problem("HostnameTaken", "spec.routes", message)
-                out.findings[policy.ref] = replace(known, degraded=(*known.degraded, problem))
+                if problem not in known.degraded:  # groups of sidecars find the same
+                    out.findings[policy.ref] = replace(known, degraded=(*known.degraded, problem))
             port.parts[index] = (policy, replace(part, virtual_hosts=tuple(kept)))
 
 

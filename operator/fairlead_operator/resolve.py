@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fairlead_operator import health, hostnames
+from fairlead_operator import health, hostnames, sidecars
 from fairlead_operator.api import policy as api
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
@@ -59,9 +59,8 @@ class ListenerPart:
 
 @dataclass(slots=True)
 class Parts:
-    """What one policy asks of its gateway."""
+    """What one policy asks of its proxies."""
 
-    gateway: str
     listeners: list[ListenerPart] = field(default_factory=list)
     backends: dict[str, Backend] = field(default_factory=dict)
     bindings: dict[str, Binding] = field(default_factory=dict)
@@ -86,9 +85,8 @@ class _Resolver:
     """The state of resolving one policy: what it needs so far, and what is wrong so far."""
 
     def __init__(self, world: World, policy: LoadBalancerPolicy, attached: Attached) -> None:
-        assert policy.spec.proxies is not None
         self.world, self.policy, self.attached = world, policy, attached
-        self.parts = Parts(policy.spec.proxies.gateway)
+        self.parts = Parts()
         self.accepted: list[Problem] = []
         self.resolved: list[Problem] = []
         self.degraded: list[Problem] = []
@@ -98,6 +96,7 @@ class _Resolver:
     def run(self) -> Parts:
         spec = self.policy.spec
         listeners, routes = spec.listeners or (), spec.routes or ()
+        self._check_ports(listeners)
         self._check(listeners, routes)
         resolved = [self._routes(index, route) for index, route in enumerate(routes)]
         for index, listener in enumerate(listeners):
@@ -108,6 +107,16 @@ class _Resolver:
         return self.parts
 
     # --- what the schema cannot hold
+
+    def _check_ports(self, listeners: tuple[api.Listener, ...]) -> None:
+        proxies = self.policy.spec.proxies
+        if proxies is None or proxies.sidecars is None:
+            return
+        for i, listener in enumerate(listeners):
+            use = sidecars.RESERVED.get(listener.port)
+            if use is not None:
+                message = f"a sidecar has port {listener.port} for {use}: use another one"
+                self.accepted.append(Problem("Invalid", f"spec.listeners[{i}].port", message))
 
     def _check(self, listeners: tuple[api.Listener, ...], routes: tuple[api.Route, ...]) -> None:
         known = {listener.name: listener for listener in listeners}

@@ -114,8 +114,8 @@ class Standalone:
 
     async def _follow_gateways(self, tasks: asyncio.TaskGroup) -> None:
         """An Envoy for each gateway that the manifests name, also for those that they name later."""
-        for config in self.plane.reconciled.proxies.values():
-            for listener in config.listeners:
+        for gateway in self.plane.gateways():
+            for listener in self.plane.reconciled.proxies[gateway].listeners:
                 _check_port(listener.address, listener.port)
         await self._start_missing(tasks)
         tasks.create_task(self._watch_gateways(tasks))
@@ -128,7 +128,7 @@ class Standalone:
                 await self._start_missing(tasks)
 
     async def _start_missing(self, tasks: asyncio.TaskGroup) -> None:
-        for gateway in sorted(self.plane.reconciled.proxies.keys() - self.envoys.keys()):
+        for gateway in sorted(self.plane.gateways() - self.envoys.keys()):
             host, _ = split(self.options.xds_address)
             config = bootstrap.bootstrap(
                 gateway=gateway, node=f"{gateway}-1", xds_host=reachable(host), xds_port=self.xds_port

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fairlead_operator import sidecars
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.conditions import Findings, Problem
 from fairlead_xds.features import algorithm
@@ -21,7 +22,7 @@ class Rollout:
     """How far the proxies of a policy are.
 
     Attributes:
-        gateways: names of the gateways that carry it.
+        gateways: the keys that carry it: names of gateways, groups of sidecars.
         connected: their proxies that are connected now.
         programmed: those that have acknowledged everything that the policy asks for.
         rejected: names of those that refused something of it.
@@ -47,7 +48,9 @@ class Subject:
 def kind_of(policy: LoadBalancerPolicy) -> tuple[str, str]:
     """What the columns TYPE and ALGORITHM show."""
     balancer = policy.spec.load_balancer or algorithm.DEFAULT
-    return ("Attached" if policy.spec.target_refs is not None else "Gateway", balancer.type)
+    proxies = policy.spec.proxies
+    inline = "Sidecar" if proxies is not None and proxies.sidecars is not None else "Gateway"
+    return ("Attached" if policy.spec.target_refs is not None else inline, balancer.type)
 
 
 def status(
@@ -107,16 +110,27 @@ def _programmed(subject: Subject, findings: Findings, rollout: Rollout) -> dict[
     if rollout.refusal:
         who = ", ".join(rollout.rejected[:5])
         return _condition("Programmed", "False", "Rejected", f"{share}; refused by {who}: {rollout.refusal}")
+    if not rollout.gateways and subject.kind == "Sidecar":
+        message = f"{share}: no pod with a sidecar has the labels of spec.proxies.sidecars"
+        return _condition("Programmed", "False", "NoProxies", message)
     if not rollout.gateways:
         return _condition("Programmed", "False", "NotUsed", "no route leads to its Services")
     if rollout.connected == 0:
-        names = ", ".join(rollout.gateways)
-        return _condition("Programmed", "False", "NoProxies", f"{share}: no proxy of gateway {names} is connected")
+        return _condition("Programmed", "False", "NoProxies", f"{share}: {_nobody(rollout.gateways)} is connected")
     if rollout.programmed < rollout.connected:
         return _condition(
             "Programmed", "False", "Pending", f"{share} have acknowledged generation {subject.generation}"
         )
     return _condition("Programmed", "True", "Programmed", f"{share} have acknowledged generation {subject.generation}")
+
+
+def _nobody(keys: Sequence[str]) -> str:
+    """Who is not there."""
+    gateways = [key for key in keys if not sidecars.is_sidecar(key)]
+    nobody = [f"no proxy of gateway {', '.join(gateways)}"] if gateways else []
+    if len(gateways) < len(keys):
+        nobody.append("no sidecar of the pods that it selects")
+    return " and ".join(nobody)
 
 
 def _degraded(findings: Findings, rollout: Rollout) -> dict[str, Any]:

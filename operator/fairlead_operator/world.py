@@ -26,6 +26,8 @@ from fairlead_operator.api.core import (
 )
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
 from fairlead_operator.api.objects import Backend, InvalidPolicy, LoadBalancerPolicy, read_backend, read_policy
+from fairlead_operator.api.pods import Pod, read_pod
+from fairlead_operator.sidecars import Pods
 
 
 class Lane(enum.Enum):
@@ -33,14 +35,16 @@ class Lane(enum.Enum):
 
     NOTHING = enum.auto()
     ENDPOINTS = enum.auto()
+    PODS = enum.auto()
     CONFIG = enum.auto()
 
 
 class Changed(NamedTuple):
-    """What a change touches; ``service`` is set for ``Lane.ENDPOINTS``."""
+    """What a change touches; ``service`` is set for ``Lane.ENDPOINTS``, ``pod`` for ``Lane.PODS``."""
 
     lane: Lane
     service: Ref | None = None
+    pod: Pod | None = None
 
 
 NOTHING = Changed(Lane.NOTHING)
@@ -57,6 +61,7 @@ class World:
         self.secrets: dict[Ref, TlsSecret] = {}
         self.grants: dict[Ref, ReferenceGrant] = {}
         self.namespaces: dict[Ref, Namespace] = {}
+        self.pods = Pods(self.policies)
         self._slices: dict[Ref, EndpointSlice] = {}
         self._slices_of: dict[Ref, dict[Ref, EndpointSlice]] = {}
         self._by_kind: dict[str, dict[Ref, Any]] = {
@@ -74,7 +79,7 @@ class World:
         ref = ref_of(raw)
         match ref.kind:
             case "LoadBalancerPolicy":
-                return self._put(self.policies, ref, read_policy(raw))
+                return self._put_policy(ref, read_policy(raw))
             case "Backend":
                 return self._put(self.backends, ref, read_backend(raw))
             case "Service":
@@ -87,6 +92,8 @@ class World:
                 return self._put_slice(ref, read_slice(raw, self._slices.get(ref)))
             case "Namespace":
                 return self._put_namespace(ref, read_namespace(raw))
+            case "Pod":
+                return self._put_pod(ref, read_pod(raw))
             case _:
                 return NOTHING
 
@@ -94,11 +101,17 @@ class World:
         """Forget one object; unknown ones are no change."""
         if ref.kind == "EndpointSlice":
             return self._put_slice(ref, None)
+        if ref.kind == "Pod":
+            return self._put_pod(ref, None)
+        if ref.kind == "LoadBalancerPolicy":
+            self.pods.policies_changed()
         store = self._by_kind.get(ref.kind)
         return CONFIG if store is not None and store.pop(ref, None) is not None else NOTHING
 
     def refs(self, kind: str) -> set[Ref]:
         """What is known of one kind: a re-list deletes what is not in it any more."""
+        if kind == "Pod":
+            return self.pods.refs()
         return set(self._by_kind.get(kind, ()))
 
     def slices(self, service: Ref) -> Iterator[EndpointSlice]:
@@ -139,6 +152,25 @@ class World:
             return NOTHING
         store[ref] = value
         return CONFIG
+
+    def _put_policy(self, ref: Ref, value: LoadBalancerPolicy | InvalidPolicy) -> Changed:
+        changed = self._put(self.policies, ref, value)
+        if changed is not NOTHING:
+            self.pods.policies_changed()
+        return changed
+
+    def _put_pod(self, ref: Ref, value: Pod | None) -> Changed:
+        """Most pods concern nobody, and most changes of a pod nothing: only what a policy sees of it counts."""
+        if self.pods.get(ref) == value:
+            return NOTHING
+        before, now = self.pods.put(ref, value)
+        lacked, lacks = (self.pods.lacking(pod) if pod else () for pod in (before, now))
+        if lacked != lacks:
+            return CONFIG
+        had, has = ((pod.uid, self.pods.group(pod)) if pod else None for pod in (before, now))
+        if now is None or had == has or (has is not None and has[1] is None):
+            return NOTHING
+        return Changed(Lane.PODS, pod=now)
 
     def _judged(self, secret: TlsSecret) -> TlsSecret:
         """A bad update of a certificate that served keeps the one that served, and says so."""

@@ -65,6 +65,16 @@ ATTACHED: dict[str, Any] = {
     "metadata": {"name": "users", "namespace": "shop"},
     "spec": {"targetRefs": [{"name": "users-v1"}], "loadBalancer": {"type": "RoundRobin"}},
 }
+ON_SIDECARS: dict[str, Any] = {
+    "apiVersion": "fairlead.dev/v1alpha1",
+    "kind": "LoadBalancerPolicy",
+    "metadata": {"name": "front", "namespace": "shop"},
+    "spec": {
+        "proxies": {"sidecars": {"matchLabels": {"app": "front", "app.kubernetes.io/part-of": "shop", "canary": ""}}},
+        "listeners": [{"name": "users", "port": 8001, "protocol": "HTTP"}],
+        "routes": [{"name": "all", "backendRefs": [{"name": "users", "port": 80}]}],
+    },
+}
 BACKEND: dict[str, Any] = {
     "apiVersion": "fairlead.dev/v1alpha1",
     "kind": "Backend",
@@ -77,7 +87,13 @@ BACKEND_BY_NAME: dict[str, Any] = {
     "metadata": {"name": "outside-by-name", "namespace": "shop"},
     "spec": {"endpoints": [{"hostname": "db.example.com", "port": 5432, "weight": 3}]},
 }
-GOOD = {"inline": POLICY, "attached": ATTACHED, "backend": BACKEND, "backend-by-name": BACKEND_BY_NAME}
+GOOD = {
+    "inline": POLICY,
+    "on-sidecars": ON_SIDECARS,
+    "attached": ATTACHED,
+    "backend": BACKEND,
+    "backend-by-name": BACKEND_BY_NAME,
+}
 
 #: In place of a value: remove the field.
 ABSENT = object()
@@ -126,6 +142,7 @@ def _both(name: str, base: dict[str, Any], changes: dict[str, Any], path: str, w
     return Bad(name, base, changes, path, words, words)
 
 
+LABELS = "spec.proxies.sidecars.matchLabels"
 TLS = "spec.listeners[1].tls"
 SESSION = "spec.sessionPersistence"
 ROUTE = "spec.routes[0]"
@@ -176,7 +193,27 @@ BAD = [
         "unknown field",
     ),
     Bad("missing-field", POLICY, {f"{ROUTE}.backendRefs": ABSENT}, f"{ROUTE}.backendRefs", "Required", "is required"),
-    Bad("null-field", POLICY, {"spec.proxies.gateway": None}, "spec.proxies.gateway", "Required", "is required"),
+    Bad("null-field", POLICY, {f"{ROUTE}.name": None}, f"{ROUTE}.name", "Required", "is required"),
+    # Which proxies
+    _both("no-proxies", POLICY, {"spec.proxies": {}}, "spec.proxies", "set either gateway or sidecars"),
+    _both(
+        "gateway-and-sidecars",
+        ON_SIDECARS,
+        {"spec.proxies.gateway": "edge"},
+        "spec.proxies",
+        "set either gateway or sidecars",
+    ),
+    Bad("no-labels", ON_SIDECARS, {LABELS: ABSENT}, LABELS, "Required", "is required"),
+    Bad("any-labels", ON_SIDECARS, {LABELS: {}}, LABELS, "should have at least 1 properties", "must have 1 or more"),
+    _both("bad-label-key", ON_SIDECARS, {LABELS: {"a b": "c"}}, LABELS, "keys must be label keys, such as app"),
+    Bad(
+        "bad-label-value",
+        ON_SIDECARS,
+        {LABELS: {"app": "-front"}},
+        f"{LABELS}.app",
+        'Invalid value: "-front"',
+        "'-front' must match",
+    ),
     Bad("no-certificate", POLICY, {f"{TLS}.certificateRefs": ABSENT}, f"{TLS}.certificateRefs", "Required", "required"),
     Bad(
         "number-as-text",

@@ -90,3 +90,28 @@ def site(listeners: Raw | list[Raw], routes: str | Raw | list[Raw], *, gateway: 
 def attached(*services: str, **fields: Any) -> Raw:
     """The spec of an attached policy."""
     return {"targetRefs": [{"kind": "Service", "name": service} for service in services], **fields}
+
+
+def pod(
+    name: str, labels: Mapping[str, str], *, sidecar: bool = True, annotations: Mapping[str, str] | None = None
+) -> Raw:
+    """The metadata of a pod, with a sidecar or without; its uid is ``uid-NAME``."""
+    own = {"fairlead.dev/sidecar": "injected"} if sidecar else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "uid": f"uid-{name}",
+            "labels": {**labels, **own},
+            "annotations": dict(annotations or {}),
+        },
+    }
+
+
+def on_sidecars(
+    labels: Mapping[str, str], listeners: Raw | list[Raw], routes: str | Raw | list[Raw], **fields: Any
+) -> Raw:
+    """The spec of an inline policy for the sidecars of pods."""
+    return {**site(listeners, routes, **fields), "proxies": {"sidecars": {"matchLabels": dict(labels)}}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from fairlead_xds.auth import ANYONE, Identity
 from fairlead_xds.observer import Observer, Proxy
 from fairlead_xds.protocol.delta import DeltaStream
 from fairlead_xds.protocol.events import Acked, Event, Nacked, Response
@@ -18,23 +19,30 @@ from fairlead_xds.testing.delta import DeltaClient
 class Link:
     """One proxy: its stream at the server, and the client at the other end."""
 
-    def __init__(self, store: Store, observer: Observer, client: Client) -> None:
+    def __init__(
+        self, store: Store, observer: Observer, client: Client, *, identity: Identity = ANYONE, key: str | None = None
+    ) -> None:
+        """*key*: what an authenticator says; by default what the client says itself."""
         self.store, self.observer, self.client = store, observer, client
         first, *rest = client.start()
         variant: type[Stream] = DeltaStream if isinstance(client, DeltaClient) else SotwStream
         node = variant.node_of(first)
-        stream = variant(store.current(client.cluster))
-        self.proxy = Proxy(client.cluster, node, "", 0.0, stream)
+        key = client.cluster if key is None else key
+        self.proxy = Proxy(key, node, "", 0.0, variant(store.current(key)), identity)
+        self._held = [first, *rest]
         observer.connected(self.proxy)
-        self._exchange([first, *rest])
+        self.deliver()
 
     def deliver(self) -> bool:
-        """Hand on what was published since. False: nothing was."""
+        """Hand on what was published since. False: nothing was. Without a key nothing is said, as by the server."""
         stream = self.proxy.stream
-        before, now = stream.snapshot, self.store.current(self.proxy.key)
-        if before is now:
+        if not self.proxy.key:
             return False
-        self._exchange([], stream.publish(now, self.store.changes(self.proxy.key, before)))
+        before, now = stream.snapshot, self.store.current(self.proxy.key)
+        held, self._held = self._held, []
+        if before is now and not held:
+            return False
+        self._exchange(held, stream.publish(now, self.store.changes(self.proxy.key, before)))
         return True
 
     def _exchange(self, requests: Iterable[bytes], events: Iterable[Event] = ()) -> None:
@@ -62,9 +70,18 @@ class Wire:
     def proxies(self) -> list[Proxy]:
         return [link.proxy for link in self.links]
 
-    def connect(self, observer: Observer, client: Client) -> Link:
+    def move(self, proxy: Proxy, key: str) -> None:
+        """As ``XdsServer.move``."""
+        (link,) = (link for link in self.links if link.proxy is proxy)
+        if proxy.key != key:
+            before, proxy.key = proxy.key, key
+            link.observer.moved(proxy, before)
+
+    def connect(
+        self, observer: Observer, client: Client, *, identity: Identity = ANYONE, key: str | None = None
+    ) -> Link:
         """A proxy connects and gets what there is."""
-        link = Link(self.store, observer, client)
+        link = Link(self.store, observer, client, identity=identity, key=key)
         self.links.append(link)
         return link
 

@@ -26,6 +26,7 @@ WORDS = {
     "int_from_float": "must be a whole number, not {given}",
     "bool_type": "must be true or false, not {given}",
     "string_type": "must be a string, not {given}",
+    "dict_type": "must be an object with fields, not {given}",
     "tuple_type": "must be a list, not {given}",
     "model_type": "must be an object with fields, not {given}",
 }

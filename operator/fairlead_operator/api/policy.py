@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from fairlead_operator.api.selection import Sidecars
 from fairlead_xds.features.affinity import SessionPersistence
 from fairlead_xds.features.algorithm import LoadBalancer
 from fairlead_xds.features.endpoints import Endpoints
@@ -32,7 +33,18 @@ ObjectName = Annotated[
 class Proxies(Value):
     """Which proxies carry the policy."""
 
-    gateway: Name = Field(description="Name of a gateway.")
+    gateway: Name | None = Field(None, description="Name of a gateway.")
+    sidecars: Sidecars | None = Field(
+        None, description="Sidecars of the application's own pods; their listeners are on the pod's loopback."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.gateway) != has(self.sidecars)",
+            "set either gateway or sidecars",
+            lambda v: (v.gateway is None) != (v.sidecars is None),
+        ),
+    )
 
 
 class SecretRef(Value):

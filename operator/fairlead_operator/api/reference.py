@@ -63,6 +63,8 @@ def _type(schema: dict[str, Any]) -> str:
             text = ", ".join(f"`{value}`" for value in values)
         case {"type": "array", "items": items}:
             text = f"list of {_type(items)}{_range(schema, 'minItems', 'maxItems', ' items')}"
+        case {"type": "object", "additionalProperties": dict(values)}:
+            text = f"map of {_type(values)}{_range(schema, 'minProperties', 'maxProperties', ' entries')}"
         case {"pattern": pattern} if pattern == DURATION_PATTERN:
             text = "duration"
         case {"type": "string"}:

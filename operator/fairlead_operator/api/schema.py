@@ -29,6 +29,7 @@ COMMAND = "python -m fairlead_operator.api.schema ."
 KEPT = frozenset(
     {"type", "format", "description", "default", "enum", "pattern", "minLength", "maxLength"}
     | {"minimum", "maximum", "minItems", "maxItems", "required"}
+    | {"minProperties", "maxProperties"}
     | {"x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"}
 )
 #: Keywords of JSON Schema without a meaning for the API server.
@@ -68,7 +69,7 @@ POLICY = Kind(
     LoadBalancerPolicySpec,
     LoadBalancerPolicyStatus,
     (
-        Column("Type", ".status.type", "string", "Gateway or Attached"),
+        Column("Type", ".status.type", "string", "Gateway, Sidecar or Attached"),
         Column("Algorithm", ".status.algorithm", "string", "How an endpoint is chosen"),
         Column("Endpoints", ".status.endpoints.summary", "string", "Ready endpoints of all"),
         Column("Proxies", ".status.proxies.summary", "string", "Programmed proxies of all that are connected"),
@@ -141,7 +142,7 @@ def _structural(node: dict[str, Any], schemas: TypeSchemas) -> dict[str, Any]:
     for key, value in node.items():
         if key == "properties":
             result[key] = {name: _structural(child, schemas) for name, child in value.items()}
-        elif key == "items":
+        elif key == "items" or (key == "additionalProperties" and isinstance(value, dict)):
             result[key] = _structural(value, schemas)
         elif key == "const":
             result["enum"] = [value]

@@ -54,8 +54,8 @@ class LoadBalancerPolicyStatus(Value):
     """What became of the policy."""
 
     observed_generation: Generation | None = Field(None, description="The metadata.generation that this is about.")
-    type: Literal["Gateway", "Attached"] | None = Field(
-        None, description="Shape of the policy: a whole site on a gateway, or attached to Services."
+    type: Literal["Gateway", "Sidecar", "Attached"] | None = Field(
+        None, description="Shape of the policy: a whole site on a gateway or on sidecars, or attached to Services."
     )
     algorithm: Annotated[str, Field(max_length=64)] | None = Field(None, description="The algorithm in effect.")
     conditions: Annotated[tuple[Condition, ...], Field(max_length=8), AllDiffer("type")] = Field(

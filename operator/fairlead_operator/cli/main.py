@@ -79,7 +79,7 @@ def _standalone(args: argparse.Namespace) -> int:
         run.say(
             f"xDS on port {run.xds_port}, status on http://{args.status_address.rpartition(':')[0]}:{run.status_port}/status"
         )
-        for gateway in sorted(run.plane.reconciled.proxies):
+        for gateway in sorted(run.plane.gateways()):
             if args.no_envoy:
                 address = joined(reachable(split(args.xds_address)[0]), run.xds_port)
                 command = f"{sys.argv[0]} bootstrap --gateway {gateway} --xds-address {address} > envoy.json"

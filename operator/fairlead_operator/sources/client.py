@@ -23,6 +23,8 @@ JSON_PATCH: Final = "application/json-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 #: Lists names and versions only (API concepts, "Retrieving the metadata").
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+#: A watch of the same: each event has one object's.
+METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 #: Seconds for a connection, and for a request that is no watch.
 CONNECT, REQUEST = 5.0, 30.0
 
@@ -113,13 +115,15 @@ class KubeClient:
         )
         return await _json(response)
 
-    async def watch(self, path: str, query: Mapping[str, str], *, silence: float) -> AsyncIterator[dict[str, Any]]:
+    async def watch(
+        self, path: str, query: Mapping[str, str], *, silence: float, accept: str = JSON
+    ) -> AsyncIterator[dict[str, Any]]:
         """The events of a watch until the server ends it; *silence* is how many seconds may pass without any.
 
         Raises ApiError, one of CONNECTION_ERRORS (TimeoutError after *silence*), or ValueError for what is no JSON.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=silence)
-        response = await self._request("GET", path, {**query, "watch": "1"}, timeout=timeout)
+        response = await self._request("GET", path, {**query, "watch": "1"}, accept=accept, timeout=timeout)
         async with response:
             async for line in response.content:
                 yield json.loads(line)

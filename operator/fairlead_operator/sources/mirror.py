@@ -20,6 +20,7 @@ class Kind(NamedTuple):
         optional: the cluster may not have this kind at all, which then counts as having no object of it.
         namespace: the only one that is looked at; empty: all.
         labels: a label selector.
+        metadata: only the metadata of the objects is asked for, with annotations.
     """
 
     kind: str
@@ -29,6 +30,7 @@ class Kind(NamedTuple):
     optional: bool = False
     namespace: str = ""
     labels: str = ""
+    metadata: bool = False
 
     @property
     def path(self) -> str:
@@ -131,5 +133,6 @@ class Mirror:
 
     def _trim(self, raw: dict[str, Any]) -> dict[str, Any]:
         """Without what nobody reads; with the kind, which the items of built-in lists lack."""
-        metadata = {key: value for key, value in raw["metadata"].items() if key not in {"managedFields", "annotations"}}
+        unread = {"managedFields"} if self.kind.metadata else {"managedFields", "annotations"}
+        metadata = {key: value for key, value in raw["metadata"].items() if key not in unread}
         return {**raw, "kind": self.kind.kind, "apiVersion": self.kind.api_version, "metadata": metadata}

@@ -14,7 +14,7 @@ from typing import Final
 
 from fairlead_operator.api.meta import API_VERSION, ref_of
 from fairlead_operator.sources.backoff import Backoff
-from fairlead_operator.sources.client import CONNECTION_ERRORS, ApiError, KubeClient
+from fairlead_operator.sources.client import CONNECTION_ERRORS, JSON, METADATA, METADATA_LIST, ApiError, KubeClient
 from fairlead_operator.sources.files import Sink
 from fairlead_operator.sources.mirror import Apply, Delete, ExpiredError, Kind, Mirror
 
@@ -26,6 +26,8 @@ KINDS: Final = (
     Kind("Secret", "v1", "secrets", selector="type=kubernetes.io/tls"),
     Kind("ReferenceGrant", "gateway.networking.k8s.io/v1beta1", "referencegrants", optional=True),
     Kind("Backend", API_VERSION, "backends"),
+    # Those that have ended need no sidecar any more, and their metadata does not tell: the server leaves them out.
+    Kind("Pod", "v1", "pods", selector="status.phase!=Succeeded,status.phase!=Failed", metadata=True),
 )
 PAGE: Final = 500
 
@@ -92,7 +94,7 @@ class Reflector:
         query = {"limit": str(PAGE), **self._kind.query}
         self._mirror.start_list()
         while True:
-            body = await self._client.get(self._kind.path, query)
+            body = await self._client.get(self._kind.path, query, accept=METADATA_LIST if self._kind.metadata else JSON)
             for step in self._mirror.page(body):
                 self._hand_on(step)
             metadata = body["metadata"]
@@ -113,7 +115,8 @@ class Reflector:
             "timeoutSeconds": str(max(1, round(seconds))),
             **self._kind.query,
         }
-        async for event in self._client.watch(self._kind.path, query, silence=self._timings.silence):
+        accept = METADATA if self._kind.metadata else JSON
+        async for event in self._client.watch(self._kind.path, query, silence=self._timings.silence, accept=accept):
             step = self._mirror.event(event)
             self._backoff.reset()
             self._works()

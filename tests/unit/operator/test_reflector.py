@@ -25,7 +25,7 @@ class Script:
         self.answers = list(answers)
         self.queries: list[dict[str, str]] = []
 
-    async def get(self, _path: str, query: Mapping[str, str]) -> dict[str, Any]:
+    async def get(self, _path: str, query: Mapping[str, str], *, accept: str = "") -> dict[str, Any]:
         self.queries.append(dict(query))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
