@@ -27,8 +27,10 @@ from fairlead_operator.sources.reflector import KINDS, Reflector, Timings
 from fairlead_operator.status_server import StatusServer
 from fairlead_operator.status_writer import StatusWriter
 from fairlead_operator.supervised import Supervised
+from fairlead_operator.trust.assembly import Trust, TrustOptions
 from fairlead_xds.auth import NodeClusterAuthenticator
 from fairlead_xds.observer import Proxy
+from fairlead_xds.server import Options as XdsOptions
 from fairlead_xds.server import XdsServer
 from fairlead_xds.store import Store
 
@@ -42,6 +44,7 @@ class OperatorOptions:
     Attributes:
         kubeconfig, context: the cluster; by default the one that the process runs in, else kubectl's.
         config: the installation that this is a replica of; ``None``: one process beside a cluster, for development.
+        trust: of an installation: TLS only, and proxies prove who they are. ``None``: beside a cluster, unencrypted.
         allow_plaintext: serve xDS without encryption to more than this machine.
         listen_address: what gateways bind to.
         settle: how long after the start statuses are left alone, so that proxies may come back first.
@@ -53,6 +56,7 @@ class OperatorOptions:
     config: OperatorConfig | None = None
     xds_address: str = "127.0.0.1:18000"
     status_address: str = "127.0.0.1:18001"
+    trust: TrustOptions | None = None
     allow_plaintext: bool = False
     listen_address: str = "0.0.0.0"  # noqa: S104 - a gateway's listeners are for everyone
     settle: float = 5.0
@@ -100,7 +104,14 @@ class Operator:
             on_report=self._report,
             settle=options.settle,
         )
-        self.server = XdsServer(self.store, NodeClusterAuthenticator(), observer=self.plane)
+        self.trust = Trust(client, options.trust, timings=options.timings) if options.trust else None
+        self.server = XdsServer(
+            self.store,
+            self.trust.authenticator if self.trust else NodeClusterAuthenticator(),
+            observer=self.plane,
+            options=XdsOptions(max_streams=16 if self.trust else 0),
+        )
+        self.metrics.more = [self.server.gate.metrics, *([self.trust.metrics] if self.trust else [])]
         self.reflectors = [Reflector(kind, client, self.plane, timings=options.timings) for kind in KINDS]
         self.policies = PolicySource(client, _Policies(self.plane, self.writer), sweep=options.sweep)
         self.kopf = self._supervised_kopf()
@@ -108,7 +119,7 @@ class Operator:
             self.plane,
             self.metrics,
             proxies=lambda: len(self.server.proxies()),
-            ready=lambda: self.plane.ready,
+            ready=lambda: self.plane.ready and self.xds_port > 0,
             status_writes=lambda: self.writer.writes,
         )
         self.xds_port = self.status_port = 0
@@ -130,11 +141,9 @@ class Operator:
         )
 
     async def listen(self, stack: contextlib.AsyncExitStack) -> None:
-        """Open the ports. Raises StartError."""
-        try:
-            self.xds_port = await self.server.start(self.options.xds_address)
-        except OSError:
-            raise StartError(f"xDS cannot listen on {self.options.xds_address}: choose --xds-address") from None
+        """Open the ports; that of xDS waits for a certificate where it needs one (``serve``). Raises StartError."""
+        if self.trust is None:
+            await self.serve()
         stack.push_async_callback(self.server.stop, 0.5)
         stack.push_async_callback(self.status.stop)
         host, port = split(self.options.status_address)
@@ -144,6 +153,17 @@ class Operator:
             raise StartError(
                 f"status cannot listen on {self.options.status_address}: choose --status-address"
             ) from None
+
+    async def serve(self) -> None:
+        """Open the port of xDS. Raises StartError."""
+        credentials = None
+        if self.trust is not None:
+            await self.trust.serving.ready.wait()
+            credentials = self.trust.serving.credentials()
+        try:
+            self.xds_port = await self.server.start(self.options.xds_address, credentials)
+        except OSError:
+            raise StartError(f"xDS cannot listen on {self.options.xds_address}: choose --xds-address") from None
 
     async def follow(self) -> None:
         """Start kopf once the policies were listed, and serve once everything was."""
@@ -166,7 +186,7 @@ def check(options: OperatorOptions) -> None:
     """Raises StartError where an option asks for what must not be."""
     split(options.status_address)
     host, _ = split(options.xds_address)
-    if not options.allow_plaintext and not _is_loopback(host):
+    if options.trust is None and not options.allow_plaintext and not _is_loopback(host):
         raise StartError(
             f"xDS on {options.xds_address} would be open to everyone who reaches it, private keys included: "
             "bind it to loopback, or accept that with --allow-plaintext"
@@ -196,6 +216,9 @@ async def running(options: OperatorOptions) -> AsyncIterator[Operator]:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         started = [tasks.create_task(reflector.run()) for reflector in operator.reflectors]
         started += [tasks.create_task(operator.policies.run()), tasks.create_task(operator.follow())]
+        if operator.trust is not None:
+            whole = (*operator.trust.always(), operator.trust.lead(), operator.serve())
+            started += [tasks.create_task(one) for one in whole]
         try:
             yield operator
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 #: Upper bounds in seconds of the propagation histogram.
@@ -30,10 +31,15 @@ class Histogram:
 
 @dataclass(slots=True)
 class Metrics:
-    """What the control plane counts."""
+    """What the control plane counts.
+
+    Attributes:
+        more: lines of other parts.
+    """
 
     propagation: Histogram = field(default_factory=Histogram)
     changes: int = 0
+    more: list[Callable[[], list[str]]] = field(default_factory=list)
 
     def text(self, *, policies: int, programmed: int, proxies: int, status_writes: int | None = None) -> str:
         """The page."""
@@ -54,4 +60,6 @@ class Metrics:
         ]
         if status_writes is not None:
             lines += ["# TYPE fairlead_status_writes_total counter", f"fairlead_status_writes_total {status_writes}"]
+        for part in self.more:
+            lines += part()
         return "\n".join(lines) + "\n"

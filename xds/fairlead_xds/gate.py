@@ -149,6 +149,14 @@ class Gate:
         detail = f": {refusal.detail}" if refusal.detail else ""
         log.warning("xDS client %s refused: %s: %s%s%s", peer, refusal.status, refusal.reason, detail, repeated)
 
+    def metrics(self) -> list[str]:
+        """For a page of metrics."""
+        return [
+            "# HELP fairlead_xds_refused_total Streams of proxies that were refused, by why.",
+            "# TYPE fairlead_xds_refused_total counter",
+            *(f'fairlead_xds_refused_total{{reason="{label}"}} {n}' for label, n in sorted(self.refused.items())),
+        ]
+
 
 def _good(verdict: _T | Refusal) -> _T:
     if isinstance(verdict, Refusal):

@@ -36,6 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """The exit code. Raises StartError."""
     from fairlead_operator.app import OperatorOptions, run_operator  # noqa: PLC0415 - quick --help
+    from fairlead_operator.trust.assembly import options_of  # noqa: PLC0415
 
     logging.getLogger("fairlead_operator").setLevel(logging.INFO)
     # kopf tells every retry as an error; what matters, its end, is told by who starts it again.
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         kubeconfig=args.kubeconfig,
         context=args.context,
         config=config,
+        trust=options_of(config) if config else None,
         xds_address=args.xds_address or (config.xds_address if config else "127.0.0.1:18000"),
         status_address=args.status_address or (config.status_address if config else "127.0.0.1:18001"),
         allow_plaintext=args.allow_plaintext,

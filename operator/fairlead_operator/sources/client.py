@@ -111,7 +111,7 @@ class KubeClient:
         ApiError 409: somebody else has one of the fields.
         """
         response = await self._request(
-            "PATCH", path, {"fieldManager": manager}, body=json.dumps(manifest), content_type=APPLY_PATCH
+            "PATCH", path, {"fieldManager": manager}, body=manifest, content_type=APPLY_PATCH
         )
         return await _json(response)
 
