@@ -56,6 +56,8 @@ def gateway(
     config = _pod(name, xds, server_name or xds_host, status_address, files)
     # A gateway's clients are many and unknown: past this Envoy closes new connections rather than ends for want of files.
     config["overload_manager"] = {"resource_monitors": [_max_connections(100_000)]}
+    # Threads that hang end the process, which the kubelet starts again; without this they would hang for ever.
+    config["watchdogs"] = {name: {"kill_timeout": "120s"} for name in ("main_thread_watchdog", "worker_watchdog")}
     return config
 
 
