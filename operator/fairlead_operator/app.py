@@ -10,6 +10,7 @@ import contextlib
 import ipaddress
 import logging
 import signal
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from fairlead_operator.loop import ControlPlane
 from fairlead_operator.metrics import Metrics
 from fairlead_operator.options import StartError, split
 from fairlead_operator.progress import Report
+from fairlead_operator.replicas.assembly import Identity, Replica
 from fairlead_operator.sources.client import ConfigError, KubeClient, connect
 from fairlead_operator.sources.policies import SWEEP, PolicySource
 from fairlead_operator.sources.reflector import KINDS, Reflector, Timings
@@ -47,6 +49,8 @@ class OperatorOptions:
         trust: of an installation: TLS only, and proxies prove who they are. ``None``: beside a cluster, unencrypted.
         allow_plaintext: serve xDS without encryption to more than this machine.
         listen_address: what gateways bind to.
+        pod_uid: of the pod that this process is in, if any.
+        drain: seconds over which streams end when the process does.
         settle: how long after the start statuses are left alone, so that proxies may come back first.
         kopf_backoff: first and longest delay between two runs of kopf.
     """
@@ -59,6 +63,8 @@ class OperatorOptions:
     trust: TrustOptions | None = None
     allow_plaintext: bool = False
     listen_address: str = "0.0.0.0"  # noqa: S104 - a gateway's listeners are for everyone
+    pod_uid: str = ""
+    drain: float = 0.0
     settle: float = 5.0
     sweep: float = SWEEP
     timings: Timings = field(default_factory=Timings)
@@ -88,13 +94,15 @@ class Operator:
 
     Attributes:
         plane, server, writer, policies, reflectors, kopf: the parts; for status pages and tests.
+        replica: of an installation of several; ``None`` beside a cluster.
+        ending: it has been told to end, and is ready no more.
         xds_port, status_port: where they listen.
     """
 
     def __init__(self, options: OperatorOptions, client: KubeClient) -> None:
         self.options, self.client = options, client
         self.metrics, self.store = Metrics(), Store()
-        self.writer = StatusWriter(client)
+        self.writer, self.replica = StatusWriter(client), self._replica()
         self.plane = ControlPlane(
             self.store,
             self._proxies,
@@ -102,9 +110,11 @@ class Operator:
             address=options.listen_address,
             on_status=self.writer.write,
             on_report=self._report,
-            settle=options.settle,
+            on_surveyed=self._surveyed,
+            peers=self.replica.peers if self.replica else None,
+            settle=0.0 if self.replica else options.settle,
         )
-        self.trust = Trust(client, options.trust, timings=options.timings) if options.trust else None
+        self.trust = self._trust()
         self.server = XdsServer(
             self.store,
             self.trust.authenticator if self.trust else NodeClusterAuthenticator(),
@@ -112,6 +122,10 @@ class Operator:
             options=XdsOptions(max_streams=16 if self.trust else 0),
         )
         self.metrics.more = [self.server.gate.metrics, *([self.trust.metrics] if self.trust else [])]
+        if self.replica is not None:
+            self.replica.join(self.plane, self.writer, timings=options.timings)
+            if self.trust is not None:
+                self.replica.leadership.add_duty("certificates", self.trust.lead)
         self.reflectors = [Reflector(kind, client, self.plane, timings=options.timings) for kind in KINDS]
         self.policies = PolicySource(client, _Policies(self.plane, self.writer), sweep=options.sweep)
         self.kopf = self._supervised_kopf()
@@ -119,10 +133,26 @@ class Operator:
             self.plane,
             self.metrics,
             proxies=lambda: len(self.server.proxies()),
-            ready=lambda: self.plane.ready and self.xds_port > 0,
+            ready=lambda: self.plane.ready and self.xds_port > 0 and not self.ending,
             status_writes=lambda: self.writer.writes,
         )
         self.xds_port = self.status_port = 0
+        self.ending = False
+
+    def _replica(self) -> Replica | None:
+        config = self.options.config
+        if config is None:
+            return None
+        identity = Identity(name=config.replica or socket.gethostname().lower(), uid=self.options.pod_uid)
+        return Replica(self.client, config, identity, settle=self.options.settle)
+
+    def _trust(self) -> Trust | None:
+        given, replica = self.options.trust, self.replica
+        if given is None:
+            return None
+        if replica is None:
+            return Trust(self.client, given, timings=self.options.timings)
+        return Trust(self.client, given, leads=lambda: replica.leadership.is_leader, timings=self.options.timings)
 
     def _supervised_kopf(self) -> Supervised:
         loop = asyncio.get_running_loop()
@@ -174,6 +204,19 @@ class Operator:
         self.plane.synced()
         log.info("serving: everything was listed, %d policies among it", len(self.plane.world.policies))
 
+    async def drain(self) -> None:
+        """End in order: not ready any more, the Lease given back, the proxies sent to other replicas one by one."""
+        self.ending = True
+        if self.replica is not None:
+            await self.replica.resign()
+        await self.server.stop(0.5, spread=self.options.drain)
+        if self.replica is not None:
+            await self.replica.reporter.farewell()
+
+    def _surveyed(self) -> None:
+        if self.replica is not None:
+            self.replica.reporter.changed()
+
     def _proxies(self) -> list[Proxy]:
         return self.server.proxies()
 
@@ -216,8 +259,12 @@ async def running(options: OperatorOptions) -> AsyncIterator[Operator]:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         started = [tasks.create_task(reflector.run()) for reflector in operator.reflectors]
         started += [tasks.create_task(operator.policies.run()), tasks.create_task(operator.follow())]
+        if operator.replica is not None:
+            started += [tasks.create_task(one) for one in operator.replica.run()]
         if operator.trust is not None:
-            whole = (*operator.trust.always(), operator.trust.lead(), operator.serve())
+            whole = [*operator.trust.always(), operator.serve()]
+            if operator.replica is None:  # nobody else is there to lead
+                whole.append(operator.trust.lead())
             started += [tasks.create_task(one) for one in whole]
         try:
             yield operator
@@ -235,5 +282,6 @@ async def run_operator(options: OperatorOptions) -> int:
     async with running(options) as operator:
         log.info("cluster %s: xDS on port %d", operator.client.server, operator.xds_port)
         await stop.wait()
-        log.info("ending")
+        log.info("ending: %d proxies connect elsewhere", len(operator.server.proxies()))
+        await operator.drain()
     return 0

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from kubernetes.aio.leaderelection import electionconfig, leaderelection
 
 from fairlead_operator.api.config import Lease
-from fairlead_operator.lease import LeaseLock
+from fairlead_operator.lease import LeaseLock, Owner
 from fairlead_operator.sources.backoff import Backoff
 from fairlead_operator.sources.client import CONNECTION_ERRORS, ApiError, KubeClient
 
@@ -72,12 +72,12 @@ class Leadership:
         identity: str,
         lease: Lease,
         *,
-        owners: Sequence[Mapping[str, Any]] = (),
+        owner: Owner | None = None,
     ) -> None:
-        """*identity* is what the Lease shows as its holder: the replica's name; *owners* are its ownerReferences."""
+        """*identity* is what the Lease shows as its holder: the replica's name; *owner* is whom the Lease goes with."""
         self.identity = identity
         self._lease = lease
-        self._lock = LeaseLock(client, namespace, lease.name, identity, owners)
+        self._lock = LeaseLock(client, namespace, lease.name, identity, owner)
         self._duties: dict[str, Duty] = {}
         self._watchers: list[Callable[[bool], None]] = []
         self._election: _Election | None = None

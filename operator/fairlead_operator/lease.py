@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from kubernetes.aio.client.exceptions import ApiException
@@ -19,15 +19,18 @@ from fairlead_operator.sources.client import ApiError, KubeClient
 
 PATH: Final = "/apis/coordination.k8s.io/v1/namespaces"
 
+#: The ownerReference of the Lease, asked for when it is made; ``None``: it has no owner.
+Owner = Callable[[], Awaitable[Mapping[str, Any] | None]]
+
 
 class LeaseLock(BaseLock):
     """One Lease. Connection errors go through; the election above takes them for a failed attempt."""
 
     def __init__(
-        self, client: KubeClient, namespace: str, name: str, identity: str, owners: Sequence[Mapping[str, Any]] = ()
+        self, client: KubeClient, namespace: str, name: str, identity: str, owner: Owner | None = None
     ) -> None:
         super().__init__(name, namespace, identity)
-        self._client, self._owners = client, list(owners)
+        self._client, self._owner = client, owner
         self._path = f"{PATH}/{namespace}/leases"
         self._last: dict[str, Any] = {}
 
@@ -47,10 +50,11 @@ class LeaseLock(BaseLock):
 
     async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
         """Whether it is there now, and ours."""
+        owner = await self._owner() if self._owner is not None else None
         lease = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": name, "namespace": namespace, "ownerReferences": self._owners},
+            "metadata": {"name": name, "namespace": namespace, "ownerReferences": [owner] if owner else []},
             "spec": self._spec({}, election_record),
         }
         return await self._written(self._client.create(self._path, lease))

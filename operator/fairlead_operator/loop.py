@@ -91,6 +91,7 @@ class ControlPlane:
         self._endpoints = LeadingEdge(ENDPOINT_WINDOW)
         self._status = HoldOff(STATUS_QUIET, STATUS_LONGEST)
         self._settle, self._status_from = settle, 0.0
+        self._serves, self.served_at = asyncio.Event(), 0.0
         self._services: dict[Ref, None] = {}
         self._usable: dict[str, bool] = {}
         self._what: dict[str, float] = {}
@@ -125,10 +126,15 @@ class ControlPlane:
 
     def synced(self) -> None:
         """Every source has listed once: compute, and serve from now on."""
-        self._synced = True
-        self._status_from = self._time() + self._settle
+        self._synced, self.served_at = True, self._time()
+        self._status_from = self.served_at + self._settle
         self.run_config()
         self._store.set_open()
+        self._serves.set()
+
+    async def served(self) -> None:
+        """Return when this serves; ``served_at`` then says since when, in the event loop's time."""
+        await self._serves.wait()
 
     @property
     def ready(self) -> bool:
@@ -355,6 +361,11 @@ class ControlPlane:
     def doubt(self, policies: Doubt) -> None:
         """Other replicas' proxies have changed what some of *policies* say; ``None``: any."""
         self._mark_status(policies)
+
+    def say_again(self, actual: Mapping[Ref, dict[str, Any]]) -> None:
+        """Hand on the status of every policy, computed after what is *actual*: somebody writes them from now on."""
+        self._statuses.again(actual)
+        self._mark_status()
 
     def _mark_status(self, policies: set[Ref] | None = None) -> None:
         """Some of *policies* may have another status now; ``None``: of all."""

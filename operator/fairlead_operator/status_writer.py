@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -60,6 +60,10 @@ class _Entry:
         return self.written != (self.wanted, self.actual)
 
 
+def _always() -> bool:
+    return True
+
+
 class StatusWriter:
     """All methods belong to the thread of the event loop.
 
@@ -73,7 +77,25 @@ class StatusWriter:
         self._client, self._backoff = client, backoff
         self._entries: dict[Ref, _Entry] = {}
         self._slots = asyncio.Semaphore(MOST)
-        self._closed = False
+        self._active, self._may = True, _always
+
+    def only_while(self, may: Callable[[], bool]) -> None:
+        """Write nothing before ``begin``, and never when *may* says no: several processes have the same policies."""
+        self._active, self._may = False, may
+
+    def begin(self) -> dict[Ref, Status]:
+        """From now on what is wanted is written, and what was wanted before is not any more. The statuses that there are."""
+        self._active = True
+        for entry in self._entries.values():
+            entry.wanted = None
+        return {ref: entry.actual for ref, entry in self._entries.items()}
+
+    def pause(self) -> None:
+        """Write nothing until ``begin``; what is in flight is given up."""
+        self._active = False
+        for entry in self._entries.values():
+            if entry.task is not None:
+                entry.task.cancel()
 
     def seen(self, ref: Ref, raw: dict[str, Any]) -> None:
         """The policy as the API server shows it. Somebody else's status is written over."""
@@ -100,16 +122,14 @@ class StatusWriter:
 
     async def stop(self) -> None:
         """Give up what is in flight."""
-        self._closed = True
         tasks = [entry.task for entry in self._entries.values() if entry.task is not None]
-        for task in tasks:
-            task.cancel()
+        self.pause()
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
     def _go(self, ref: Ref, entry: _Entry) -> None:
-        if entry.task is None and not self._closed and entry.due():
+        if entry.task is None and self._active and entry.due():
             entry.task = asyncio.create_task(self._run(ref, entry), name=f"status of {ref}")
 
     async def _run(self, ref: Ref, entry: _Entry) -> None:
@@ -118,6 +138,8 @@ class StatusWriter:
             while entry.due():
                 try:
                     async with self._slots:
+                        if not self._may():
+                            return
                         await self._write(ref, entry)
                     backoff.reset()
                 except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and tried again

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fairlead_operator.api.meta import Ref
@@ -61,6 +61,12 @@ class Statuses:
             self._unsure = None
         elif self._unsure is not None:
             self._unsure |= policies
+
+    def again(self, actual: Mapping[Ref, dict[str, Any]]) -> None:
+        """Say everything anew, whether it differs or not, after what is *actual*: conditions go on with its times."""
+        self.now.update({ref: status for ref, status in actual.items() if status})
+        self._said.clear()
+        self._unsure = None
 
     def forget(self, ref: Ref) -> None:
         """The policy is no more."""
@@ -116,10 +122,11 @@ class Statuses:
         subject = Subject(policy.generation, kind, algorithm)
         previous = self.now.get(policy.ref, {})
         says = (subject, findings, rollout, self._tally.count(self._world, policy.ref))
-        if previous and self._said.get(policy.ref) == says:
+        said = self._said.get(policy.ref)
+        if previous and said == says:
             return
         self._said[policy.ref] = says
         computed = status(*says, previous=previous, now=now)
-        if computed != previous:
+        if computed != previous or said is None:
             self.now[policy.ref] = computed
             self._sink(policy.ref, computed)

@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from envoy.config.core.v3 import health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 
+from fairlead_operator.api.config import OperatorConfig, read_config
 from fairlead_operator.app import Operator, OperatorOptions, running
 from fairlead_operator.sources.reflector import Timings
 from fairlead_xds.snapshot import TypeUrl
@@ -36,6 +38,13 @@ async def operating(kubeconfig: Path, **options: Any) -> AsyncIterator[Operator]
     async with running(OperatorOptions(kubeconfig=str(kubeconfig), **given)) as operator:
         await eventually(lambda: operator.plane.ready, "the operator is ready")
         yield operator
+
+
+def installation(namespace: str, replica: str, **more: Any) -> OperatorConfig:
+    """The configuration of one replica; the shortest lease that the election takes."""
+    lease = {"duration": "4s", "renew": "2s", "retry": "1s"}
+    given = {"namespace": namespace, "replica": replica, "lease": lease, **more}
+    return read_config(yaml.safe_dump(given), "config.yaml")
 
 
 async def lasting(function: Callable[[], None]) -> None:

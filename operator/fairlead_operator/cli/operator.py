@@ -14,6 +14,9 @@ from fairlead_operator.options import StartError
 if TYPE_CHECKING:
     from fairlead_operator.api.config import OperatorConfig
 
+#: Seconds over which a replica that ends sends its proxies to others. With the pod's preStop within its grace period.
+DRAIN = 5.0
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its options. Where both a flag and the file say something, the flag counts."""
@@ -51,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
         xds_address=args.xds_address or (config.xds_address if config else "127.0.0.1:18000"),
         status_address=args.status_address or (config.status_address if config else "127.0.0.1:18001"),
         allow_plaintext=args.allow_plaintext,
+        pod_uid=os.environ.get("POD_UID", ""),
+        drain=DRAIN if config else 0.0,
     )
     return asyncio.run(run_operator(options))
 

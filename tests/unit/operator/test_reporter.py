@@ -43,6 +43,17 @@ class Api:
             await self.moved.wait()
 
 
+class NoBackoff:
+    def __init__(self, *_: float) -> None:
+        pass
+
+    def next(self) -> float:
+        return 0.0
+
+    def reset(self) -> None:
+        pass
+
+
 class Bench:
     def __init__(self, *, lasting: float = 1000.0) -> None:
         self.api, self.peers = Api(), Peers("pod-1", lasting=lasting)
@@ -104,21 +115,10 @@ async def test_what_did_not_change_is_renewed_so_that_others_know_it_lives() -> 
 async def test_a_refused_write_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
     bench.api.errors = [ApiError(500, "not now"), ConnectionError("gone")]
-    monkeypatch.setattr(module, "Backoff", lambda *_: module_backoff())
+    monkeypatch.setattr(module, "Backoff", NoBackoff)
     async with bench.running():
         await bench.api.until(lambda: len(bench.api.manifests) == 1)
     assert bench.api.errors == []
-
-
-def module_backoff() -> Any:
-    class Never:
-        def next(self) -> float:
-            return 0.0
-
-        def reset(self) -> None:
-            pass
-
-    return Never()
 
 
 async def test_the_reports_of_others_put_statuses_in_doubt() -> None:

@@ -166,3 +166,50 @@ async def test_a_policy_that_is_gone_is_forgotten() -> None:
     await settle()
     assert (writer.writes, len(api.patches)) == (0, 1)
     await writer.stop()
+
+
+async def test_of_several_processes_one_writes() -> None:
+    api, leads = Api(), True
+    api.status = {"a": 1}
+    writer = StatusWriter(api)
+    writer.only_while(lambda: leads)
+    writer.seen(SHOP, api.raw())
+    writer.write(SHOP, {"a": 2})
+    await settle()
+    assert api.patches == []
+
+    assert writer.begin() == {SHOP: {"a": 1}}
+    await settle()
+    assert api.patches == []  # what was wanted before is not: it is computed anew
+    writer.write(SHOP, {"a": 3})
+    await settle()
+    assert api.status == {"a": 3}
+
+    leads = False  # the Lease has run out, and this process does not know yet
+    writer.write(SHOP, {"a": 4})
+    await settle()
+    assert api.status == {"a": 3}
+
+    leads = True
+    writer.pause()
+    writer.write(SHOP, {"a": 5})
+    writer.seen(SHOP, api.raw())
+    await settle()
+    assert (api.status, writer.writes) == ({"a": 3}, 1)
+
+
+async def test_a_write_in_flight_is_given_up_with_the_lead() -> None:
+    api = Api()
+    writer = StatusWriter(api)
+    writer.seen(SHOP, api.raw())
+    api.gate.clear()
+    writer.write(SHOP, {"a": 1})
+    await settle()
+    writer.pause()
+    api.gate.set()
+    await settle()
+    assert (writer.writes, api.status) == (0, {})
+    writer.begin()
+    writer.write(SHOP, {"a": 2})
+    await settle()
+    assert api.status == {"a": 2}
