@@ -45,7 +45,8 @@ RUN --mount=type=secret,id=ca,target=/run/secrets/ca.crt \
 # --- What ships.
 FROM ${BASE} AS operator
 COPY --from=operator-build /opt/fairlead /opt/fairlead
-ENV PATH=/opt/fairlead/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# LOGNAME: kopf asks for the user's name, and this one, as any that a cluster may assign, is in no passwd file.
+ENV PATH=/opt/fairlead/bin:/usr/local/bin:/usr/bin:/bin LOGNAME=fairlead PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 WORKDIR /
 ENTRYPOINT ["fairlead"]
