@@ -461,6 +461,19 @@ def test_r43_endpoints_that_were_to_be_sent_again_and_are_gone_are_removed_last(
     assert [(r.names, r.removed) for r in hand.responses(EDS)] == [((), ("a",))]
 
 
+def test_r43_what_a_wildcard_that_was_dropped_and_taken_again_crossed_is_removed_last() -> None:
+    hand = settled(DeltaHand(EMPTY), CDS)
+    hand.ask(LDS)  # whose answer is awaited
+    hand.publish(snapshot((CDS, "a", "A")))
+    (crossing,) = hand.responses(CDS)
+    hand.ask(CDS, drop=["*"])
+    hand.ask(CDS, "*")
+    assert not hand.stream.has(CDS, "a")
+    hand.publish(EMPTY)
+    hand.ack(crossing)
+    assert [(r.names, r.removed) for r in hand.responses(CDS)] in ([], [((), ())])
+
+
 def test_r45_the_load_assignment_follows_each_update_of_its_cluster() -> None:
     hand = settled(DeltaHand(snapshot((CDS, "a", "1"), (EDS, "a", "E"), (EDS, "b", "E"))), CDS, EDS)
     hand.publish(snapshot((CDS, "a", "2"), (EDS, "a", "E"), (EDS, "b", "E")))

@@ -127,7 +127,8 @@ class Ledger:
         if self.owed.get(name):
             return False
         return not any(
-            name in flight.current and (name in flight.asked or version_of(flight.prior[name]) != resource.version)
+            name in flight.sent
+            and (name in flight.stale or name in flight.asked or version_of(flight.prior[name]) != resource.version)
             for flight in (self.flight, self.late)
             if flight is not None
         )
@@ -193,7 +194,7 @@ class Ledger:
             if name not in self.names:
                 self._settle(name, self._in_flight(name))
                 if self.delta:
-                    self.owed[name] = True
+                    self.owe(name)  # unasked: if it is gone, its removal waits for its turn
 
     def unsubscribe_all(self) -> None:
         """Turn the wildcard off; explicit names stay."""
