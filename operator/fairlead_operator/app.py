@@ -30,6 +30,7 @@ from fairlead_operator.status_server import StatusServer
 from fairlead_operator.status_writer import StatusWriter
 from fairlead_operator.supervised import Supervised
 from fairlead_operator.trust.assembly import Trust, TrustOptions
+from fairlead_operator.trust.proxies import sidecars
 from fairlead_xds.auth import NodeClusterAuthenticator
 from fairlead_xds.observer import Proxy
 from fairlead_xds.server import Options as XdsOptions
@@ -147,12 +148,19 @@ class Operator:
         return Replica(self.client, config, identity, settle=self.options.settle)
 
     def _trust(self) -> Trust | None:
-        given, replica = self.options.trust, self.replica
-        if given is None:
+        if self.options.trust is None:
             return None
-        if replica is None:
-            return Trust(self.client, given, timings=self.options.timings)
-        return Trust(self.client, given, leads=lambda: replica.leadership.is_leader, timings=self.options.timings)
+        pods, replica = self.plane.world.pods, self.replica
+        trust = Trust(
+            self.client,
+            self.options.trust,
+            sidecars=sidecars(lambda uid: pods.by_uid(uid) is not None, self.plane.key_of),
+            namespaces=pods.namespaces,
+            timings=self.options.timings,
+        )
+        if replica is not None:
+            trust.leads = lambda: replica.leadership.is_leader
+        return trust
 
     def _supervised_kopf(self) -> Supervised:
         loop = asyncio.get_running_loop()

@@ -20,6 +20,7 @@ from fairlead_xds.testing import DeltaClient, FakeEnvoy
 from tests.support.api_proxy import ApiProxy
 from tests.support.key_pairs import pair
 from tests.support.kube import ApiError, Cluster
+from tests.support.mute import Mute
 from tests.support.operating import Site, endpoint, eventually, tls_secret
 from tests.support.trusting import Installation, in_thread, installation_of, trusting
 
@@ -47,7 +48,7 @@ async def served(envoy: FakeEnvoy) -> None:
 async def refused(home: Installation, operator: Operator, token: str | None, *, label: str) -> FakeEnvoy:
     """The end of a stream that shows *token*, counted under *label*."""
     before = operator.server.gate.refused[label]
-    async with home.envoy(operator, token) as envoy:
+    async with home.envoy(operator, token, None if label == "not_allowed" else Mute()) as envoy:
         await envoy.wait_ended(15)
         assert not envoy.client.arrivals
         assert operator.server.gate.refused[label] == before + 1

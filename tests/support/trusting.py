@@ -106,11 +106,13 @@ class Installation:
 
 
 @contextlib.asynccontextmanager
-async def trusting(installation: Installation, kubeconfig: Path, **trust: Any) -> AsyncIterator[Operator]:
+async def trusting(
+    installation: Installation, kubeconfig: Path, *, port: int = 0, **trust: Any
+) -> AsyncIterator[Operator]:
     """An operator of the installation, ready to serve."""
     options = OperatorOptions(
         kubeconfig=str(kubeconfig),
-        xds_address="127.0.0.1:0",
+        xds_address=f"127.0.0.1:{port}",
         status_address="127.0.0.1:0",
         timings=QUICK,
         settle=0.0,

@@ -86,6 +86,7 @@ class Trust:
         authenticator: of the xDS server.
         distribution: brings the bundle to proxies; ``ensure`` is for whoever injects one.
         keeper: ``None`` where somebody else makes the certificates.
+        leads: asked before each write. To be set where there are other replicas.
     """
 
     def __init__(
@@ -93,7 +94,6 @@ class Trust:
         client: KubeClient,
         options: TrustOptions,
         *,
-        leads: Callable[[], bool] = lambda: True,
         sidecars: Keys | None = None,
         namespaces: Callable[[], Collection[str]] = tuple,
         timings: Timings | None = None,
@@ -104,7 +104,8 @@ class Trust:
         self.reviews = Reviews(client, options.audience, time.time, options.bounds)
         keys = proxies.gateways(options.namespace, options.gateways)
         self.authenticator = TokenAuthenticator(self.reviews, proxies.either(keys, sidecars) if sidecars else keys)
-        self._client, self._leads = client, leads
+        self._client = client
+        self.leads: Callable[[], bool] = lambda: True
         self._changed = asyncio.Event()
         maps = ConfigMaps(client, self.soon)
         webhook = Webhook(client, options.webhook, self.soon) if options.webhook else None
@@ -143,9 +144,10 @@ class Trust:
         while True:
             self._changed.clear()
             shown = self.serving.shown
-            done = shown is None or not self._leads() or await self.distribution.spread(shown.bundle)
+            done = shown is None or not self.leads() or await self.distribution.spread(shown.bundle)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), LOOK if done else 1.0)
+                async with asyncio.timeout(LOOK if done else 1.0):
+                    await self._changed.wait()
 
     async def ensure(self, namespace: str) -> bool:
         """A proxy is about to start in *namespace*: what it believes by has to be there."""
@@ -183,7 +185,7 @@ class Trust:
             places=Places(namespace=options.namespace, ca=options.ca_secret, serving=options.secret),
             names=options.names,
             spread=self.distribution.spread,
-            leads=self._leads,
+            leads=lambda: self.leads(),
             replica=options.replica,
             lives=options.lives,
             now=options.now,

@@ -93,8 +93,9 @@ class Keeper:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and tried again
                 wait = backoff.next()
                 self._failed(error)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), min(wait, self.look))
+            with contextlib.suppress(TimeoutError):  # no wait_for: in Python 3.11 it can lose a cancellation
+                async with asyncio.timeout(min(wait, self.look)):
+                    await self._wanted.wait()
 
     async def round(self) -> float:
         """Look once, do what is due; seconds until the next time. Raises ApiError or a connection's error."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 from fairlead_operator.trust.reviews import NO_TOKEN, Reviews
 from fairlead_xds.auth import Identity, Peer, Refusal
 from fairlead_xds.protocol.node import Node
+
+#: Seconds that a proxy waits for news of its pod; shorter than ``Limits.patience``.
+PATIENCE: Final = 10.0
 
 #: The key of an identity; ``None``: it gets nothing; empty: it will have one, and waits for it.
 Keys = Callable[[Identity], Awaitable[str | None]]
@@ -43,6 +49,27 @@ def gateways(namespace: str, accounts: Mapping[str, str]) -> Keys:
 
     async def key(identity: Identity) -> str | None:
         return known.get(identity.service_account) if identity.namespace == namespace else None
+
+    return key
+
+
+def sidecars(known: Callable[[str], bool], key_of: Callable[[str, str, str], str | None]) -> Keys:
+    """Keys of pods that have a sidecar. *known*: whether a pod of this uid was heard of; *key_of*: what it then gets.
+
+    A proxy may be faster than the news of its pod: it waits a moment. If there is none the proxy is refused, and comes
+    again by itself.
+    """
+
+    async def key(identity: Identity) -> str | None:
+        if not identity.pod_uid:
+            return None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while not known(identity.pod_uid):  # noqa: ASYNC110 - hardly ever, and who knows tells nobody
+                    await asyncio.sleep(0.05)
+        if not known(identity.pod_uid):
+            return None
+        return key_of(identity.namespace, identity.pod, identity.pod_uid)
 
     return key
 

@@ -17,6 +17,7 @@ from fairlead_xds.server import Options, XdsServer
 from fairlead_xds.snapshot import TypeUrl
 from fairlead_xds.store import Store
 from fairlead_xds.testing import DeltaClient, FakeEnvoy
+from tests.support.mute import Mute
 from tests.support.xds_resources import site
 
 pytestmark = pytest.mark.timeout(20)
@@ -75,14 +76,10 @@ async def test_what_a_node_says_counts_nowhere() -> None:
             assert (proxy.key, proxy.node.id, proxy.identity) == ("edge", "edge-1", EDGE)
 
 
-async def test_nothing_is_read_of_a_client_that_is_refused(caplog: pytest.LogCaptureFixture) -> None:
-    class Garbage(DeltaClient):
-        def start(self) -> list[bytes]:
-            return [b"\xff\xff garbage"]
-
+async def test_a_client_is_refused_before_it_has_said_anything(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(Guard()) as (server, address):
         for _ in range(3):
-            async with FakeEnvoy(address, Garbage(), token="s3cret-token") as envoy:
+            async with FakeEnvoy(address, Mute(), token="s3cret-token") as envoy:
                 assert await envoy.wait_ended() is grpc.StatusCode.UNAUTHENTICATED
                 assert envoy.details == "no valid token"
         assert server.gate.refused == {"invalid": 3}
@@ -100,7 +97,7 @@ async def test_one_identity_has_few_streams_and_others_their_own() -> None:
             for envoy in envoys:
                 await stack.enter_async_context(envoy)
                 await complete(envoy)
-            async with FakeEnvoy(address, token="one") as third:
+            async with FakeEnvoy(address, Mute(), token="one") as third:
                 assert await third.wait_ended() is grpc.StatusCode.RESOURCE_EXHAUSTED
             await envoys[0].disconnect()
             await until(lambda: len(server.proxies()) == 2)
