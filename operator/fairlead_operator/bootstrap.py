@@ -39,9 +39,13 @@ def ads(**options: str) -> dict[str, Any]:
             "api_type": "DELTA_GRPC",
             "transport_api_version": "V3",
             "set_node_on_first_message_only": True,
-            "grpc_services": [{"envoy_grpc": {"cluster_name": CLUSTER}}],
+            "grpc_services": [{"envoy_grpc": {"cluster_name": CLUSTER, "retry_policy": _AGAIN}}],
         },
     }
+
+
+#: After a long absence of every control plane Envoy would wait up to 30 s before it looks again (its default).
+_AGAIN = {"retry_back_off": {"base_interval": "0.5s", "max_interval": "5s"}}
 
 
 def control_plane(host: str, port: int, *, ping: str) -> dict[str, Any]:
