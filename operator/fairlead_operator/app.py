@@ -134,7 +134,7 @@ class Operator:
             self.plane,
             self.metrics,
             proxies=lambda: len(self.server.proxies()),
-            ready=lambda: self.plane.ready and self.xds_port > 0 and not self.ending,
+            unready=self._unready,
             status_writes=lambda: self.writer.writes,
         )
         self.xds_port = self.status_port = 0
@@ -220,6 +220,17 @@ class Operator:
         await self.server.stop(0.5, spread=self.options.drain)
         if self.replica is not None:
             await self.replica.reporter.farewell()
+
+    def _unready(self) -> str:
+        """Why no proxy should be sent here; empty when it may."""
+        if self.ending:
+            return "ending"
+        missing = [one.plural for one in self.reflectors if not one.synced.is_set()]
+        if not self.policies.synced.is_set():
+            missing.append("loadbalancerpolicies")
+        if missing or not self.plane.ready:
+            return f"waiting for the first list of {', '.join(missing)}"
+        return "" if self.xds_port else "waiting for a certificate"
 
     def _surveyed(self) -> None:
         if self.replica is not None:

@@ -65,7 +65,7 @@ class Standalone:
             self.plane,
             self.metrics,
             proxies=lambda: len(self.server.proxies()),
-            ready=lambda: self.plane.ready,
+            unready=lambda: "" if self.plane.ready else "the directory has not been read",
             errors=lambda: self.directory.errors,
         )
         async with contextlib.AsyncExitStack() as stack:

@@ -42,7 +42,7 @@ def _programmed(plane: ControlPlane) -> int:
 
 
 class StatusServer:
-    """The HTTP server of one control plane."""
+    """The HTTP server of one control plane. *unready* says why nobody should be sent here; empty when all is well."""
 
     def __init__(
         self,
@@ -50,12 +50,12 @@ class StatusServer:
         metrics: Metrics,
         *,
         proxies: Callable[[], int],
-        ready: Callable[[], bool],
+        unready: Callable[[], str],
         errors: Callable[[], list[str]] = list,
         status_writes: Callable[[], int] | None = None,
     ) -> None:
         self._plane, self._metrics = plane, metrics
-        self._proxies, self._ready, self._errors, self._writes = proxies, ready, errors, status_writes
+        self._proxies, self._unready, self._errors, self._writes = proxies, unready, errors, status_writes
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -79,9 +79,8 @@ class StatusServer:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        if self._ready():
-            return web.Response(text="ok\n")
-        return web.Response(status=503, text="not ready: waiting for every source to list once\n")
+        why = self._unready()
+        return web.Response(status=503, text=f"not ready: {why}\n") if why else web.Response(text="ok\n")
 
     async def _get_metrics(self, _request: web.Request) -> web.Response:
         writes = self._writes() if self._writes else None

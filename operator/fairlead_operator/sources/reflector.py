@@ -66,6 +66,11 @@ class Reflector:
         self._backoff = Backoff(*self._timings.backoff)
         self._trouble = ""
 
+    @property
+    def plural(self) -> str:
+        """What it mirrors."""
+        return self._kind.plural
+
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
