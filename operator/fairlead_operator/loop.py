@@ -16,6 +16,7 @@ from fairlead_operator import reconcile, sidecars
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
 from fairlead_operator.api.pods import Pod
 from fairlead_operator.fleet import Fleet
+from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.handover import PATIENCE, Handover
 from fairlead_operator.lanes import HoldOff, LeadingEdge
 from fairlead_operator.progress import Progress, Report
@@ -51,6 +52,7 @@ class ControlPlane:
         *,
         move: Callable[[Proxy, str], None] = lambda _proxy, _key: None,
         address: str = "0.0.0.0",  # noqa: S104 - a gateway's listeners are for everyone
+        access: Access = EVERYTHING,
         on_status: StatusSink | None = None,
         on_report: Callable[[Report], None] | None = None,
         on_surveyed: Callable[[], None] | None = None,
@@ -66,7 +68,9 @@ class ControlPlane:
         self.world = World()
         self.reconciled = Reconciled()
         self.errors: dict[Ref, str] = {}
-        self._store, self._address = store, address
+        self._store, self._address, self._access = store, address, access
+        self._closed: reconcile.Closed = {}
+        self._on_config: list[Callable[[], None]] = []
         self._proxies, self._move = proxies, move
         self._translator = Translator()
         self._quarantine = Quarantine()
@@ -145,6 +149,22 @@ class ControlPlane:
         """What each policy says now; a source may put in what it said before this process started."""
         return self._statuses.now
 
+    def on_config(self, callback: Callable[[], None]) -> None:
+        """Call *callback* after each run of the config lane: listeners or Services may have changed."""
+        self._on_config.append(callback)
+
+    def listening(self, gateway: str) -> list[int]:
+        """The ports of a gateway's listeners."""
+        config = self.reconciled.proxies.get(gateway)
+        return [listener.port for listener in config.listeners] if config is not None else []
+
+    def closed(self, ports: reconcile.Closed) -> None:
+        """These ports of gateways cannot be reached from outside, and why; all others can."""
+        if ports != self._closed:
+            self._closed = ports
+            self._config.mark(self._time())
+            self._run_due()
+
     def gateways(self) -> set[str]:
         """Names of the gateways that policies name."""
         return {key for key in self.reconciled.proxies if not sidecars.is_sidecar(key)}
@@ -208,7 +228,9 @@ class ControlPlane:
         self._services.clear()
         self._quarantine.forget(self.world)
         held = self._quarantine.held(self.world)
-        self.reconciled = reconcile.reconcile(self.world, held, address=self._address)
+        self.reconciled = reconcile.reconcile(
+            self.world, held, address=self._address, access=self._access, closed=self._closed
+        )
         self._tally.reconciled(self.reconciled)
         snapshots = self._translator.run(self.reconciled.proxies)
         before, self._usable = (
@@ -232,6 +254,8 @@ class ControlPlane:
         self._store.retain(snapshots)
         self._begin_handover(what)
         self._mark_status()
+        for callback in self._on_config:
+            callback()
 
     def run_endpoints(self) -> None:
         """The endpoint lane: the load assignments of the Services that changed, and nothing else."""

@@ -14,6 +14,7 @@ from fairlead_operator import health, hostnames, sidecars
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
 from fairlead_operator.conditions import Findings, Problem
+from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.resolve import Attached, Binding, ListenerPart, Parts, origin, resolve
 from fairlead_operator.world import World
 from fairlead_xds import names
@@ -31,6 +32,8 @@ from fairlead_xds.model import (
 
 #: Policies that a proxy refused -> what stands in for each: its last good form, or None for nothing.
 Held = Mapping[Ref, LoadBalancerPolicy | None]
+#: (gateway, port) -> why it cannot be reached from outside.
+Closed = Mapping[tuple[str, int], str]
 #: Most pods that a condition names.
 _NAMED = 5
 
@@ -79,16 +82,32 @@ class _Gateway:
     secrets: dict[str, Secret] = field(default_factory=dict)
 
 
-def reconcile(world: World, held: Held | None = None, *, address: str = "0.0.0.0") -> Reconciled:  # noqa: S104 - a gateway's listeners are for everyone
-    """Everything, from nothing. *address* is what the gateways' listeners bind to."""
+def reconcile(
+    world: World,
+    held: Held | None = None,
+    *,
+    address: str = "0.0.0.0",  # noqa: S104 - a gateway's listeners are for everyone
+    access: Access = EVERYTHING,
+    closed: Closed | None = None,
+) -> Reconciled:
+    """Everything, from nothing.
+
+    Args:
+        world: what is known.
+        held: policies that a proxy refused.
+        address: what the gateways' listeners bind to.
+        access: the gateways that there are, and whose policies they take.
+        closed: ports of gateways that their Services do not have.
+    """
     out = Reconciled()
-    placing = _Placing(world, address, out)
+    placing = _Placing(world, address, access, out)
     policies = [_stand_in(policy, held or {}) for policy in world.valid_policies()]
     placing.attached = _attach(world, policies, out)
     for policy, effective in policies:
         if policy.spec.target_refs is None:
             placing.place(policy, effective)
     _name_pods_without(world, out)
+    _name_closed_ports(policies, closed or {}, out)
     for ref, entry in world.policies.items():
         if isinstance(entry, InvalidPolicy):
             problems = tuple(Problem("Invalid", path, message) for path, message in entry.errors)
@@ -141,8 +160,8 @@ def _targets(policy: LoadBalancerPolicy) -> list[Ref]:
 class _Placing:
     """Puts inline policies, the older first, on the proxies that carry them."""
 
-    def __init__(self, world: World, address: str, out: Reconciled) -> None:
-        self.world, self.out = world, out
+    def __init__(self, world: World, address: str, access: Access, out: Reconciled) -> None:
+        self.world, self.access, self.out = world, access, out
         self.attached: Attached = {}
         self.gateways = {group.key: _Gateway(sidecars.ADDRESS) for group in world.pods.groups()}
         self._address = address
@@ -154,15 +173,20 @@ class _Placing:
     def place(self, policy: LoadBalancerPolicy, effective: LoadBalancerPolicy | None) -> None:
         """Add a policy to its proxies, unless it is invalid or an older one has what it claims."""
         parts, out = resolve(self.world, policy, self.attached), self.out
+        out.gateways[policy.ref], out.clusters[policy.ref] = set(), []
+        if barred := self._barred(policy):
+            out.findings[policy.ref] = replace(parts.findings, accepted=(barred, *parts.findings.accepted))
+            return
         keys = self._keys_of(policy)
         conflicts = {key: found for key in keys if (found := _conflicts(self.gateways[key], policy))}
         findings = _with_conflicts(parts.findings, conflicts, everywhere=len(conflicts) == len(keys))
         out.findings[policy.ref] = findings
         out.gateways[policy.ref] = set(keys)
-        out.clusters[policy.ref] = []
         if findings.accepted or effective is None:
             return
         if effective is not policy:
+            if self._barred(effective):
+                return
             parts, keys = resolve(self.world, effective, self.attached), self._keys_of(effective)
             conflicts = {key: found for key in keys if (found := _conflicts(self.gateways[key], effective))}
             if parts.findings.accepted:
@@ -172,6 +196,11 @@ class _Placing:
             _merge(self.gateways[key], effective, parts)
         if free or not keys:
             self._count(policy.ref, parts, free)
+
+    def _barred(self, policy: LoadBalancerPolicy) -> Problem | None:
+        """Why the policy may not attach to its gateway."""
+        gateway = policy.spec.proxies.gateway if policy.spec.proxies is not None else None
+        return self.access.problem(gateway, policy.ref.namespace, self.world) if gateway is not None else None
 
     def _keys_of(self, policy: LoadBalancerPolicy) -> list[str]:
         proxies = policy.spec.proxies
@@ -215,6 +244,20 @@ def _name_pods_without(world: World, out: Reconciled) -> None:
         )
         problem = Problem("PodsNotInjected", "spec.proxies.sidecars", message)
         out.findings[ref] = replace(known, degraded=(*known.degraded, problem))
+
+
+def _name_closed_ports(
+    policies: list[tuple[LoadBalancerPolicy, LoadBalancerPolicy | None]], closed: Closed, out: Reconciled
+) -> None:
+    """A listener that its gateway's Service does not lead to is programmed all the same: who is inside reaches it."""
+    for policy, _ in policies:
+        for index, listener in enumerate(policy.spec.listeners or ()):
+            for gateway in out.gateways[policy.ref]:
+                if why := closed.get((gateway, listener.port)):
+                    message = f"port {listener.port} of gateway {gateway} cannot be reached from outside: {why}"
+                    problem = Problem("PortNotExposed", f"spec.listeners[{index}].port", message)
+                    known = out.findings[policy.ref]
+                    out.findings[policy.ref] = replace(known, degraded=(*known.degraded, problem))
 
 
 def _conflicts(gateway: _Gateway, policy: LoadBalancerPolicy) -> list[Problem]:

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.gateways import ports
+from fairlead_operator.reconcile import Closed
 from fairlead_operator.sources.backoff import Backoff
 from fairlead_operator.sources.client import CONNECTION_ERRORS, ApiError
 from fairlead_operator.world import World
@@ -22,9 +23,6 @@ log = logging.getLogger(__name__)
 MANAGER: Final = "fairlead-ports"
 #: Seconds between two writes: somebody who takes the ports away again is not fought at full speed.
 QUIET: Final = 1.0
-
-#: (gateway, port) -> why the port is not open.
-Closed = Mapping[tuple[str, int], str]
 
 
 class Applier(Protocol):

@@ -26,6 +26,7 @@ KINDS: Final = (
     Kind("Secret", "v1", "secrets", selector="type=kubernetes.io/tls"),
     Kind("ReferenceGrant", "gateway.networking.k8s.io/v1beta1", "referencegrants", optional=True),
     Kind("Backend", API_VERSION, "backends"),
+    Kind("Namespace", "v1", "namespaces", metadata=True),
     # Those that have ended need no sidecar any more, and their metadata does not tell: the server leaves them out.
     Kind("Pod", "v1", "pods", selector="status.phase!=Succeeded,status.phase!=Failed", metadata=True),
 )
