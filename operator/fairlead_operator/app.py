@@ -18,6 +18,8 @@ from typing import Any
 from fairlead_operator import handlers
 from fairlead_operator.api.config import OperatorConfig
 from fairlead_operator.api.meta import Ref, ref_of
+from fairlead_operator.gateways.access import EVERYTHING, Access
+from fairlead_operator.gateways.service import GatewayServices
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.metrics import Metrics
 from fairlead_operator.options import StartError, split
@@ -109,6 +111,7 @@ class Operator:
             self._proxies,
             move=lambda proxy, key: self.server.move(proxy, key),
             address=options.listen_address,
+            access=_access(options.config),
             on_status=self.writer.write,
             on_report=self._report,
             on_surveyed=self._surveyed,
@@ -125,6 +128,8 @@ class Operator:
         self.metrics.more = [self.server.gate.metrics, *([self.trust.metrics] if self.trust else [])]
         if self.replica is not None:
             self.replica.join(self.plane, self.writer, timings=options.timings)
+            assert options.config is not None  # an installation has replicas
+            self._lead_gateways(self.replica, options.config)
             if self.trust is not None:
                 self.replica.leadership.add_duty("certificates", self.trust.lead)
         self.reflectors = [Reflector(kind, client, self.plane, timings=options.timings) for kind in KINDS]
@@ -146,6 +151,12 @@ class Operator:
             return None
         identity = Identity(name=config.replica or socket.gethostname().lower(), uid=self.options.pod_uid)
         return Replica(self.client, config, identity, settle=self.options.settle)
+
+    def _lead_gateways(self, replica: Replica, config: OperatorConfig) -> None:
+        services = {gateway.name: gateway.service for gateway in config.gateways if gateway.service is not None}
+        duty = GatewayServices(self.client, self.plane, config.namespace, services)
+        self.plane.on_config(duty.changed)
+        replica.leadership.add_duty("ports of gateways", duty.run)
 
     def _trust(self) -> Trust | None:
         if self.options.trust is None:
@@ -242,6 +253,12 @@ class Operator:
     def _report(self, report: Report) -> None:
         self.metrics.changes += 1
         self.metrics.propagation.observe(report.seconds)
+
+
+def _access(config: OperatorConfig | None) -> Access:
+    if config is None:
+        return EVERYTHING
+    return Access(config.namespace, {gateway.name: gateway.namespaces.from_ for gateway in config.gateways})
 
 
 def check(options: OperatorOptions) -> None:

@@ -281,7 +281,7 @@ class Cluster:
     def _established(self, crd: str) -> bool:
         path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd}"
         found = self.request("GET", path)
-        conditions = {c["type"]: c for c in found.get("status", {}).get("conditions", [])}
+        conditions = {c["type"]: c for c in found.get("status", {}).get("conditions") or []}
         for name in ("NonStructuralSchema", "NamesAccepted"):
             if (condition := conditions.get(name)) and (condition["status"] == "True") == (name != "NamesAccepted"):
                 raise ClusterError(f"CRD {crd}: {condition['message']}")

@@ -88,7 +88,8 @@ class GatewayServices:
         if not plan.differs:
             self._refused.pop(gateway, None)
             return False
-        if self._refused.get(gateway, ((), ""))[0] == plan.needed:
+        refused = self._refused.get(gateway)
+        if refused is not None and refused[0] == plan.needed:
             return False  # it would be refused again; another set of ports may not
         path = f"/api/v1/namespaces/{self._namespace}/services/{name}"
         try:
