@@ -1,0 +1,107 @@
+"""The objects that the scenarios apply: the sample application, its Service, a policy, a load pod."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+IMAGE = "fairlead-sample:0.1.0"
+RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+POD_SECURITY = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+ACCESS = "fairlead.dev/gateway-access"
+
+
+def deployment(
+    namespace: str, name: str, *, replicas: int, drain: int = 5, environment: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """The sample application as *name*: spread over zones, probed, ending with grace."""
+    labels = {"app": name}
+    fields = {"POD_NAME": "metadata.name", "NODE_NAME": "spec.nodeName"}
+    variables = {"DRAIN": str(drain), "VERSION": name, **(environment or {})}
+    env: list[dict[str, Any]] = [
+        *({"name": key, "valueFrom": {"fieldRef": {"fieldPath": path}}} for key, path in fields.items()),
+        *({"name": key, "value": value} for key, value in variables.items()),
+    ]
+    container = {
+        "name": "app",
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "env": env,
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "failureThreshold": 1},
+        "livenessProbe": {"httpGet": {"path": "/livez", "port": "http"}, "periodSeconds": 1, "failureThreshold": 2},
+        "securityContext": RESTRICTED,
+        "resources": {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "96Mi"}},
+    }
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "topology.kubernetes.io/zone",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": labels},
+    }
+    pod = {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 30,
+        "topologySpreadConstraints": [spread],
+        "securityContext": POD_SECURITY,
+        "containers": [container],
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": replicas,
+            "strategy": {"rollingUpdate": {"maxUnavailable": 1, "maxSurge": 2}},
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def service(namespace: str, name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+    }
+
+
+def policy(namespace: str, weights: dict[str, int], *, hostname: str, **route: Any) -> dict[str, Any]:
+    """A policy of the gateway `edge` for one host, which splits between Services."""
+    references = [{"name": name, "port": 80, "weight": weight} for name, weight in weights.items()]
+    return {
+        "apiVersion": "fairlead.dev/v1alpha1",
+        "kind": "LoadBalancerPolicy",
+        "metadata": {"name": "site", "namespace": namespace},
+        "spec": {
+            "proxies": {"gateway": "edge"},
+            "listeners": [{"name": "http", "port": 80, "protocol": "HTTP", "hostnames": [hostname]}],
+            "routes": [{"name": "all", "backendRefs": references, **route}],
+        },
+    }
+
+
+def load(namespace: str, name: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """A pod that sends requests until it is told to stop; its results are on port 9000."""
+    container = {
+        "name": "load",
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["/app/load.py", *arguments],
+        "readinessProbe": {"httpGet": {"path": "/results?from=1000000", "port": 9000}, "periodSeconds": 1},
+        "securityContext": RESTRICTED,
+        "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 2,
+            "securityContext": POD_SECURITY,
+            "containers": [container],
+        },
+    }
