@@ -38,10 +38,12 @@ def proved(request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
     failed = getattr(request.node, "failed", False)
     assert said or failed, "the scenario says nothing about what it proved"
     reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter and not failed:
-        for line in said:
-            reporter.write_line("")
-            reporter.write_line(f"proved: {line}", green=True)
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+    if reporter and capture and not failed:
+        with capture.global_and_fixture_disabled():
+            for line in said:
+                reporter.write_line("")
+                reporter.write_line(f"proved: {line}", green=True)
 
 
 @pytest.hookimpl(hookwrapper=True)

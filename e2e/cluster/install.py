@@ -99,7 +99,7 @@ def what_to_try() -> None:
   kubectl -n sample edit lbp hello                 # move the weights, then curl again
   kubectl -n sample scale deployment hello-v1 --replicas=4
   kubectl -n sample get pods -o wide
-  image of the sample application: {_sample_image()} (in every node)
+  image of the sample application: {_sample_image()} (in both workers)
 
 `make cluster-down` ends it.""")
 
