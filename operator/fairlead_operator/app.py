@@ -171,6 +171,7 @@ class Operator:
         )
         if replica is not None:
             trust.leads = lambda: replica.leadership.is_leader
+        self.plane.on_config(trust.policies_changed)
         return trust
 
     def _supervised_kopf(self) -> Supervised:

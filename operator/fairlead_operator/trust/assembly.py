@@ -105,6 +105,7 @@ class Trust:
         keys = proxies.gateways(options.namespace, options.gateways)
         self.authenticator = TokenAuthenticator(self.reviews, proxies.either(keys, sidecars) if sidecars else keys)
         self._client = client
+        self._namespaces, self._known = namespaces, frozenset[str]()
         self.leads: Callable[[], bool] = lambda: True
         self._changed = asyncio.Event()
         maps = ConfigMaps(client, self.soon)
@@ -130,6 +131,12 @@ class Trust:
         self._changed.set()
         if self.keeper is not None:
             self.keeper.soon()
+
+    def policies_changed(self) -> None:
+        """A namespace may have its first policy of sidecars: bring it the bundle, before pods of it want that."""
+        if (now := frozenset(self._namespaces())) != self._known:
+            self._known = now
+            self.soon()
 
     def always(self) -> list[Coroutine[Any, Any, None]]:
         """What every replica runs."""
