@@ -156,7 +156,15 @@ class Operator:
         services = {gateway.name: gateway.service for gateway in config.gateways if gateway.service is not None}
         duty = GatewayServices(self.client, self.plane, config.namespace, services)
         self.plane.on_config(duty.changed)
-        replica.leadership.add_duty("ports of gateways", duty.run)
+
+        async def follow_listeners() -> None:
+            await self.plane.served()  # before, no listener is known, and every port would seem to be needed no more
+            try:
+                await duty.run()
+            finally:
+                self.plane.closed({})  # the next leader finds out for itself
+
+        replica.leadership.add_duty("ports of gateways", follow_listeners)
 
     def _trust(self) -> Trust | None:
         if self.options.trust is None:

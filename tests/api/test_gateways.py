@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from fairlead_operator.app import Operator
+from fairlead_operator.app import Operator, OperatorOptions, running
+from tests.support.api_proxy import ApiProxy
 from tests.support.kube import Cluster
-from tests.support.operating import Json, Site, installation, operating
+from tests.support.operating import QUICK, Json, Site, eventually, installation, operating
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -126,3 +127,48 @@ async def test_a_namespace_needs_the_label(site: Site) -> None:
         )
         entry = await site.until(site.policy("other"), "Accepted", "False", reason="GatewayNotFound")
         assert f"there are: {site.gateway}" in entry["message"]
+
+
+async def test_a_leader_that_has_not_listed_everything_takes_no_port_away(site: Site, proxy: ApiProxy) -> None:
+    """It knows the Service already, and no listener yet."""
+    await asyncio.to_thread(site.kube.apply, _gateway_service(site), manager="helm")
+    async with _installed(site):
+        await site.shop()
+        await _ports(site, 80, 8080)
+    proxy.refuse("endpointslices")
+    entry = {"name": site.gateway, "service": "gateway", "namespaces": {"from": "All"}}
+    options = OperatorOptions(
+        kubeconfig=str(proxy.kubeconfig),
+        config=installation(site.namespace, "two", gateways=[entry]),
+        xds_address="127.0.0.1:0",
+        status_address="127.0.0.1:0",
+        timings=QUICK,
+        settle=0.0,
+    )
+    async with running(options) as operator:
+        replica = operator.replica
+        assert replica is not None
+        await eventually(lambda: replica.leadership.is_leader and operator.plane.world.services, "it leads and knows")
+        await asyncio.sleep(1)
+        assert not operator.plane.ready
+        await _ports(site, 80, 8080)
+        proxy.allow("endpointslices")
+        await eventually(lambda: operator.plane.ready, "it serves")
+        await site.apply(site.policy(port=8081))
+        await _ports(site, 80, 8081)
+    found = [path for method, path in proxy.requests if method == "PATCH" and path.endswith("/services/gateway")]
+    assert len(found) == 1
+
+
+async def test_the_leader_alone_touches_the_service(site: Site) -> None:
+    await asyncio.to_thread(site.kube.apply, _gateway_service(site), manager="helm")
+    async with _installed(site) as one:
+        await eventually(lambda: one.replica is not None and one.replica.leadership.is_leader, "the first leads")
+        entry = {"name": site.gateway, "service": "gateway", "namespaces": {"from": "All"}}
+        config = installation(site.namespace, "two", gateways=[entry])
+        async with operating(site.kube.kubeconfig, config=config):
+            await site.shop()
+            found = await _ports(site, 80, 8080)
+            await asyncio.sleep(1)
+            after = await site.get(_gateway_service(site))
+            assert after["metadata"]["resourceVersion"] == found["metadata"]["resourceVersion"]

@@ -95,6 +95,17 @@ class Reporter:
 
     async def run(self) -> None:
         """Until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._report())
+            tasks.create_task(self._miss())
+
+    async def _miss(self) -> None:
+        """Whoever is not heard of for too long is dropped, not much later than that."""
+        while True:
+            await asyncio.sleep(self._every / 5)
+            self._tell(self._peers.drop_silent(self._time()))
+
+    async def _report(self) -> None:
         backoff, told = Backoff(0.2, self._every), ""
         while True:
             self._wake.clear()
@@ -111,7 +122,6 @@ class Reporter:
                 continue
             backoff.reset()
             told = ""
-            self._tell(self._peers.drop_silent(self._time()))
             await asyncio.sleep(QUIET)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._every - (self._time() - began))

@@ -112,6 +112,14 @@ async def test_what_did_not_change_is_renewed_so_that_others_know_it_lives() -> 
     assert len({manifest["data"]["renewed"] for manifest in bench.api.manifests}) == 3
 
 
+async def test_a_replica_that_says_nothing_more_is_missed() -> None:
+    bench = Bench(lasting=0.06)
+    bench.reporter.apply(raw("pod-2", FleetReport({"edge": 1})))
+    async with bench.running():
+        await bench.api.until(lambda: bench.peers.others == [])
+    assert bench.doubts == [None, None]
+
+
 async def test_a_refused_write_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
     bench.api.errors = [ApiError(500, "not now"), ConnectionError("gone")]

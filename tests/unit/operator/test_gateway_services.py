@@ -1,0 +1,82 @@
+"""The duty that keeps the ports of gateways' Services: what it writes, and what it makes of refusals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+
+from fairlead_operator.gateways import service as module
+from fairlead_operator.gateways.service import GatewayServices
+from fairlead_operator.sources.client import ApiError
+from fairlead_operator.world import World
+
+pytestmark = pytest.mark.timeout(10)
+
+
+class Cluster:
+    """The API server and the control plane that watches it, with one Service of the chart."""
+
+    def __init__(self) -> None:
+        self.world, self.listeners = World(), set[int]()
+        self.ports: list[dict[str, Any]] = [{"name": "http", "port": 80, "protocol": "TCP"}]
+        self.refusal: ApiError | None = None
+        self.applied: list[list[int]] = []
+        self.told: list[dict[tuple[str, int], str]] = []
+        self.seen()
+
+    def seen(self) -> None:
+        metadata = {"name": "gateway", "namespace": "system"}
+        self.world.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": self.ports}})
+
+    async def apply(self, path: str, manifest: dict[str, Any], *, manager: str) -> dict[str, Any]:
+        assert (path, manager) == ("/api/v1/namespaces/system/services/gateway", "fairlead-ports")
+        ports = manifest.get("spec", {}).get("ports", [])
+        self.applied.append([port["port"] for port in ports])
+        if self.refusal is not None:
+            raise self.refusal
+        self.ports = [self.ports[0], *ports]
+        self.seen()
+        return manifest
+
+    def listening(self, gateway: str) -> Iterable[int]:
+        return self.listeners if gateway == "edge" else ()
+
+    def closed(self, ports: Mapping[tuple[str, int], str]) -> None:
+        self.told.append(dict(ports))
+
+
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_ports_come_and_go_and_refusals_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET", 0.0)
+    cluster = Cluster()
+    services = GatewayServices(cluster, cluster, "system", {"edge": "gateway"})
+    task = asyncio.create_task(services.run())
+
+    async def listen(*ports: int) -> None:
+        cluster.listeners = set(ports)
+        services.changed()
+        await settled()
+
+    await listen(80, 8080)
+    await listen(80)  # the last one of ours goes
+    assert cluster.applied == [[8080], []]
+    assert [port["port"] for port in cluster.ports] == [80]
+    cluster.refusal = ApiError(422, "provided port is already allocated")
+    await listen(80, 9090)
+    await listen(80, 9090)
+    assert cluster.applied[2:] == [[9090]]  # the same again would be refused again
+    assert list(cluster.told[-1]) == [("edge", 9090)]
+    assert "provided port is already allocated" in cluster.told[-1]["edge", 9090]
+    cluster.refusal = None
+    await listen(80, 9091)
+    assert cluster.applied[3:] == [[9091]]
+    assert cluster.told[-1] == {}
+    assert services.writes == 3
+    task.cancel()
