@@ -44,11 +44,22 @@ class Certificates(Value):
         mode: ``Self``: the operator is its own authority. ``Secret``: somebody else, as cert-manager, writes *secret_name*.
         secret_name: Secret (kubernetes.io/tls, and ca.crt) with the serving certificate.
         ca_secret_name: Secret of the authority; with ``Self`` only.
+        overlap: how old the bundle of a proxy may be: a new authority signs, and an old one is dropped, so much later.
     """
+
+    rules = (
+        Rule(
+            "",
+            "must be at least 2m: kubelets bring ConfigMaps to pods that late",
+            lambda v: milliseconds(v.overlap) >= 120_000,
+            "overlap",
+        ),
+    )
 
     mode: Literal["Self", "Secret"] = "Self"
     secret_name: ObjectName = "fairlead-xds-tls"  # noqa: S105 - a name
     ca_secret_name: ObjectName = "fairlead-ca"  # noqa: S105 - a name
+    overlap: PositiveDuration = "1h"
 
 
 class Lease(Value):

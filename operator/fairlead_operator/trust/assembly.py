@@ -22,6 +22,7 @@ from fairlead_operator.trust.keeper import LOOK, Keeper, Places, utc_now
 from fairlead_operator.trust.proxies import Keys, TokenAuthenticator
 from fairlead_operator.trust.reviews import Bounds, Reviews
 from fairlead_operator.trust.serving import ServingCertificate
+from fairlead_xds.features.value import milliseconds
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ def options_of(config: OperatorConfig) -> TrustOptions | None:
         gateways={one.service_account: one.name for one in config.gateways if one.service_account},
         webhook=config.webhook.name if config.webhook else "",
         replica=config.replica or "fairlead",
+        lives=Lives(overlap=datetime.timedelta(milliseconds=milliseconds(certificates.overlap))),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from fairlead_operator.api.config import expanded, read_config
 from fairlead_operator.options import StartError
+from fairlead_operator.trust.assembly import options_of
 
 FULL = """\
 namespace: fairlead-system
@@ -66,6 +67,7 @@ def test_a_namespace_is_enough() -> None:
         ("namespace: a\ncertificates: {mode: Magic}", "certificates.mode: must be 'Self' or 'Secret'"),
         ("namespace: a\nlease: {duration: 5s}", "lease.duration: must be longer than renew"),
         ("namespace: a\nlease: {retry: 100ms}", "lease.retry: must be at least 1s"),
+        ("namespace: a\ncertificates: {overlap: 5s}", "certificates.overlap: must be at least 2m"),
         ("namespace: a\nproxy: {}", "proxy.image: is required"),
         ("namespace: a\ngateways: [{name: edge}, {name: edge}]", "gateways"),
         ("namespace: a\ngateways: [{name: edge, namespaces: {from: Everywhere}}]", "gateways[0].namespaces.from"),
@@ -95,3 +97,20 @@ def test_the_command_says_what_is_wrong_with_its_file(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "gatways: unknown field" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_the_file_says_about_trust() -> None:
+    text = """
+namespace: lb
+certificates: {overlap: 10m}
+webhook: {}
+gateways:
+- {name: edge, serviceAccount: fairlead-gateway-edge}
+- {name: other}
+"""
+    found = options_of(read_config(text, "config.yaml"))
+    assert found is not None
+    assert set(found.names) == {"fairlead-xds.lb.svc", "fairlead-webhook.lb.svc"}
+    assert found.gateways == {"fairlead-gateway-edge": "edge"}
+    assert (found.mode, found.webhook, found.lives.overlap.total_seconds()) == ("Self", "fairlead-injector", 600)
+    assert options_of(read_config("namespace: lb", "config.yaml")) is None
