@@ -10,8 +10,6 @@ import pytest
 from e2e.support import objects
 from e2e.support.site import Site
 
-RETRY = {"retry": {"attempts": 2, "retryOn": ["ConnectFailure", "RefusedStream", "Reset"]}}
-
 
 @pytest.mark.timeout(300)
 def test_a_rolling_update_of_six_replicas_costs_no_request(site: Site, proved: Callable[[str], None]) -> None:
@@ -36,7 +34,7 @@ def test_a_rolling_update_of_six_replicas_costs_no_request(site: Site, proved: C
 @pytest.mark.timeout(240)
 def test_a_pod_killed_without_notice_is_left_alone_at_once(site: Site, proved: Callable[[str], None]) -> None:
     site.app("web", replicas=4)
-    site.policy({"web": 1}, **RETRY)
+    site.policy({"web": 1}, route=objects.RETRY)
     running = site.load("--rate", "100")
     running.more(200)
     victim = min(site.pods("web"))

@@ -20,6 +20,7 @@ import http.server
 import itertools
 import json
 import os
+import select
 import signal
 import socket
 import threading
@@ -196,6 +197,9 @@ def main() -> None:
     time.sleep(drain)
     server.shutdown()
     thread.join()
+    server.timeout = 0
+    while select.select([server.socket], [], [], 0)[0]:
+        server.handle_request()  # whoever has connected already is still served
     server.socket.close()
     # Idle keep-alive connections would hold the end up; whoever sends on one now gets a reset, hence the drain before.
     deadline = time.monotonic() + 20

@@ -9,6 +9,9 @@ IMAGE = "fairlead-sample:0.1.0"
 RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 POD_SECURITY = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
 ACCESS = "fairlead.dev/gateway-access"
+#: For routes of scenarios in which a backend ends with a connection open: what the sample application is asked may be
+#: asked twice.
+RETRY = {"retry": {"attempts": 2, "retryOn": ["ConnectFailure", "RefusedStream", "Reset"]}}
 
 
 def deployment(
@@ -68,8 +71,10 @@ def service(namespace: str, name: str) -> dict[str, Any]:
     }
 
 
-def policy(namespace: str, weights: dict[str, int], *, hostname: str, **route: Any) -> dict[str, Any]:
-    """A policy of the gateway `edge` for one host, which splits between Services."""
+def policy(
+    namespace: str, weights: dict[str, int], *, hostname: str, route: dict[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    """A policy of the gateway `edge` for one host, which splits between Services; *more* is of its specification."""
     references = [{"name": name, "port": 80, "weight": weight} for name, weight in weights.items()]
     return {
         "apiVersion": "fairlead.dev/v1alpha1",
@@ -78,12 +83,13 @@ def policy(namespace: str, weights: dict[str, int], *, hostname: str, **route: A
         "spec": {
             "proxies": {"gateway": "edge"},
             "listeners": [{"name": "http", "port": 80, "protocol": "HTTP", "hostnames": [hostname]}],
-            "routes": [{"name": "all", "backendRefs": references, **route}],
+            "routes": [{"name": "all", "backendRefs": references, **(route or {})}],
+            **more,
         },
     }
 
 
-def load(namespace: str, name: str, arguments: Sequence[str]) -> dict[str, Any]:
+def load(namespace: str, name: str, arguments: Sequence[str], *, node: str = "") -> dict[str, Any]:
     """A pod that sends requests until it is told to stop; its results are on port 9000."""
     container = {
         "name": "load",
@@ -103,5 +109,6 @@ def load(namespace: str, name: str, arguments: Sequence[str]) -> dict[str, Any]:
             "terminationGracePeriodSeconds": 2,
             "securityContext": POD_SECURITY,
             "containers": [container],
+            **({"nodeName": node} if node else {}),
         },
     }
