@@ -31,7 +31,13 @@ def deployment(
         "imagePullPolicy": "IfNotPresent",
         "env": env,
         "ports": [{"name": "http", "containerPort": 8080}],
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "failureThreshold": 1},
+        # Patient enough for a machine on which eight pods start at once: a session moves when its pod is not ready.
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": "http"},
+            "periodSeconds": 1,
+            "failureThreshold": 3,
+            "timeoutSeconds": 3,
+        },
         "livenessProbe": {"httpGet": {"path": "/livez", "port": "http"}, "periodSeconds": 1, "failureThreshold": 2},
         "securityContext": RESTRICTED,
         "resources": {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "96Mi"}},
