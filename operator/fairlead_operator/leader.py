@@ -47,7 +47,8 @@ class _Election(leaderelection.LeaderElection):
         """Raises _LostError where the library would go on trying until its deadline."""
         began = asyncio.get_running_loop().time()
         try:
-            done: bool = await asyncio.wait_for(super().try_acquire_or_renew(), self._patience)
+            async with asyncio.timeout(self._patience):  # no wait_for: on Python 3.11 it swallows a cancellation
+                done: bool = await super().try_acquire_or_renew()
         except (*CONNECTION_ERRORS, ValueError) as error:
             log.debug("lease: %r", error)
             return False

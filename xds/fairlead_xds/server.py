@@ -243,7 +243,8 @@ class XdsServer:
 
     async def _first_message(self, context: Any) -> bytes | None:
         try:
-            data = await asyncio.wait_for(context.read(), self._options.first_message_timeout)
+            async with asyncio.timeout(self._options.first_message_timeout):
+                data = await context.read()
         except TimeoutError:
             raise Refused(Refusal("DEADLINE_EXCEEDED", "no request came", "silent")) from None
         return None if data is grpc.aio.EOF else data

@@ -123,8 +123,9 @@ class Reporter:
             backoff.reset()
             told = ""
             await asyncio.sleep(QUIET)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._every - (self._time() - began))
+            with contextlib.suppress(TimeoutError):  # no wait_for: on Python 3.11 it swallows a cancellation
+                async with asyncio.timeout_at(began + self._every):
+                    await self._wake.wait()
 
     async def farewell(self) -> None:
         """This replica ends and serves nobody any more: say so, rather than be missed."""

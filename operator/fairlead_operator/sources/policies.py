@@ -130,8 +130,9 @@ class PolicySource:
                 await asyncio.sleep(self._backoff.next())
                 continue
             self._works()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), self._every)
+            with contextlib.suppress(TimeoutError):  # no wait_for: on Python 3.11 it swallows a cancellation
+                async with asyncio.timeout(self._every):
+                    await self._wanted.wait()
                 await asyncio.sleep(QUIET)
 
     async def sweep(self) -> None:

@@ -166,3 +166,18 @@ def test_only_reports_are_watched_in_one_namespace() -> None:
 
 def test_without_a_pod_nobody_owns_the_report() -> None:
     assert owners("laptop", "") == []
+
+
+async def test_it_ends_when_it_is_told_to_in_the_moment_of_a_change() -> None:
+    """``asyncio.wait_for`` of Python 3.11 would go on for ever: the process would end by SIGKILL only."""
+    bench = Bench()
+    task = asyncio.create_task(bench.reporter.run())
+    await bench.api.until(lambda: len(bench.api.manifests) == 1)
+    for _ in range(20):
+        await asyncio.sleep(0)  # it waits for a change now
+    bench.peers.serves({"edge": 1})
+    bench.reporter.changed()
+    await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=2)
+    assert done
