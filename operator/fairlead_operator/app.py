@@ -20,6 +20,7 @@ from fairlead_operator.api.config import OperatorConfig
 from fairlead_operator.api.meta import Ref, ref_of
 from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.gateways.service import GatewayServices
+from fairlead_operator.injection.assembly import Injection, settings_of
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.metrics import Metrics
 from fairlead_operator.options import StartError, split
@@ -125,13 +126,19 @@ class Operator:
             observer=self.plane,
             options=XdsOptions(max_streams=16 if self.trust else 0),
         )
+        self.injection = self._injection()
         self.metrics.more = [self.server.gate.metrics, *([self.trust.metrics] if self.trust else [])]
+        if self.injection is not None:
+            self.metrics.more.append(self.injection.webhook.metrics)
         if self.replica is not None:
             self.replica.join(self.plane, self.writer, timings=options.timings)
             assert options.config is not None  # an installation has replicas
             self._lead_gateways(self.replica, options.config)
             if self.trust is not None:
                 self.replica.leadership.add_duty("certificates", self.trust.lead)
+            if self.injection is not None:
+                self.plane.on_config(self.injection.namespaces.changed)
+                self.replica.leadership.add_duty("namespaces of the webhook", self.injection.namespaces.run)
         self.reflectors = [Reflector(kind, client, self.plane, timings=options.timings) for kind in KINDS]
         self.policies = PolicySource(client, _Policies(self.plane, self.writer), sweep=options.sweep)
         self.kopf = self._supervised_kopf()
@@ -181,6 +188,15 @@ class Operator:
             trust.leads = lambda: replica.leadership.is_leader
         self.plane.on_config(trust.policies_changed)
         return trust
+
+    def _injection(self) -> Injection | None:
+        config = self.options.config
+        settings = settings_of(config) if config is not None else None
+        if config is None or settings is None or self.trust is None:
+            return None
+        return Injection(
+            self.client, config, settings, world=self.plane.world, trust=self.trust, timings=self.options.timings
+        )
 
     def _supervised_kopf(self) -> Supervised:
         loop = asyncio.get_running_loop()
@@ -250,7 +266,9 @@ class Operator:
             missing.append("loadbalancerpolicies")
         if missing or not self.plane.ready:
             return f"waiting for the first list of {', '.join(missing)}"
-        return "" if self.xds_port else "waiting for a certificate"
+        if not self.xds_port or (self.injection is not None and not self.injection.port):
+            return "waiting for a certificate"
+        return ""
 
     def _surveyed(self) -> None:
         if self.replica is not None:
@@ -311,6 +329,9 @@ async def running(options: OperatorOptions) -> AsyncIterator[Operator]:
             if operator.replica is None:  # nobody else is there to lead
                 whole.append(operator.trust.lead())
             started += [tasks.create_task(one) for one in whole]
+        if operator.injection is not None:
+            stack.push_async_callback(operator.injection.stop)
+            started += [tasks.create_task(one) for one in operator.injection.always()]
         try:
             yield operator
         finally:

@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from fairlead_operator.cli import bootstrap, operator, translate
+from fairlead_operator.cli import bootstrap, inject, operator, translate
 from fairlead_operator.options import Options, StartError, joined, split
 
 QUICKSTART = Path(__file__).resolve().parents[3] / "examples" / "quickstart"
@@ -54,6 +54,10 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("translate", help="show what manifests become in Envoy")
     translate.arguments(one)
     one.set_defaults(run=translate.run)
+
+    one = commands.add_parser("inject", help="add sidecars to the pods of manifests")
+    inject.arguments(one)
+    one.set_defaults(run=inject.run)
 
     one = commands.add_parser("bootstrap", help="write the bootstrap of an Envoy")
     bootstrap.arguments(one)

@@ -1,0 +1,1 @@
+"""Sidecars for pods: what is added to a pod, who gets it, and the webhook that adds it when pods are made."""

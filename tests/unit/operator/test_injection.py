@@ -1,0 +1,238 @@
+"""What is added to a pod, who gets it, and what is said of a pod that cannot have it."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fairlead_operator.api.pods import INJECT, read_pod
+from fairlead_operator.cli.main import main
+from fairlead_operator.injection import pod as pods
+from fairlead_operator.injection.manifests import inject_all, selection
+from fairlead_operator.injection.review import ReviewError, answer, question
+from fairlead_operator.injection.settings import InjectionError, Settings
+
+Json = dict[str, Any]
+SETTINGS = Settings(
+    image="fairlead-proxy:test",
+    xds_host="fairlead-xds.system.svc",
+    requests={"cpu": "20m", "memory": "40Mi"},
+    limits={"memory": "128Mi"},
+)
+
+
+def _pod(labels: Json | None = None, annotations: Json | None = None, **spec: Any) -> Json:
+    metadata: Json = {"name": "web", "namespace": "shop", "labels": labels or {}}
+    if annotations:
+        metadata["annotations"] = annotations
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {"containers": [{"name": "web", "image": "web"}], **spec},
+    }
+
+
+def _sidecar(pod: Json) -> Json:
+    return next(one for one in pod["spec"]["initContainers"] if one["name"] == pods.PROXY)
+
+
+# --- the pod
+
+
+def test_a_native_sidecar_comes_before_the_applications_init_containers() -> None:
+    before = _pod(initContainers=[{"name": "migrate", "image": "web"}])
+    untouched = copy.deepcopy(before)
+
+    after = pods.inject(before, SETTINGS)
+
+    assert before == untouched
+    assert [one["name"] for one in after["spec"]["initContainers"]] == [pods.PROXY, "migrate"]
+    assert _sidecar(after)["restartPolicy"] == "Always"
+    assert read_pod(after).injected
+
+
+def test_it_is_added_once() -> None:
+    once = pods.inject(_pod(), SETTINGS)
+
+    assert pods.inject(once, SETTINGS) is once
+    assert not pods.wanted(once, selected=True)
+
+
+def test_it_meets_pod_security_restricted() -> None:
+    security = _sidecar(pods.inject(_pod(), SETTINGS))["securityContext"]
+
+    assert security["runAsNonRoot"]
+    assert security["runAsUser"] > 0
+    assert not security["allowPrivilegeEscalation"]
+    assert security["readOnlyRootFilesystem"]
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+def test_annotations_change_it() -> None:
+    annotations = {
+        "fairlead.dev/proxy-cpu-request": "100m",
+        "fairlead.dev/proxy-memory-limit": "256Mi",
+        "fairlead.dev/proxy-start-limit": "5s",
+    }
+
+    container = _sidecar(pods.inject(_pod(annotations=annotations), SETTINGS))
+
+    assert container["resources"] == {
+        "requests": {"cpu": "100m", "memory": "40Mi"},
+        "limits": {"memory": "256Mi"},
+    }
+    assert container["lifecycle"]["postStart"]["exec"]["command"][-1] == "5s"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "spec", "said"),
+    [
+        ({"fairlead.dev/proxy-cpu-limit": "much"}, {}, "fairlead.dev/proxy-cpu-limit: 'much' is not a quantity"),
+        ({"fairlead.dev/proxy-start-limit": "0s"}, {}, "fairlead.dev/proxy-start-limit: '0s' is not a duration"),
+        ({"fairlead.dev/mode": "Magic"}, {}, "fairlead.dev/mode: must be Explicit or Capture"),
+        ({}, {"hostNetwork": True}, "spec.hostNetwork"),
+        ({}, {"os": {"name": "windows"}}, "spec.os.name"),
+        ({}, {"volumes": [{"name": "fairlead-run", "emptyDir": {}}]}, "spec.volumes: fairlead-run"),
+    ],
+)
+def test_what_cannot_be_is_said(annotations: Json, spec: Json, said: str) -> None:
+    with pytest.raises(InjectionError, match=said):
+        pods.inject(_pod(annotations=annotations, **spec), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("label", "selected", "wanted"),
+    [("true", False, True), ("true", True, True), ("false", True, False), (None, True, True), (None, False, False)],
+)
+def test_the_label_decides_else_the_policy(label: str | None, *, selected: bool, wanted: bool) -> None:
+    pod = _pod({INJECT: label} if label else {})
+
+    assert pods.wanted(pod, selected=selected) is wanted
+
+
+# --- the review
+
+
+def _review(pod: Json, *, selected: bool = True) -> Json:
+    request = question({"request": {"uid": "1", "namespace": "shop", "object": pod}})
+    found: Json = answer(request, SETTINGS, lambda _namespace, _labels: selected, lambda _namespace: ())["response"]
+    return found
+
+
+def test_the_patch_makes_the_pod() -> None:
+    pod = _pod(volumes=[{"name": "data", "emptyDir": {}}])
+
+    response = _review(pod)
+
+    patched = copy.deepcopy(pod)
+    for operation in json.loads(base64.b64decode(response["patch"])):
+        _, part, name = operation["path"].split("/")
+        patched[part][name] = operation["value"]
+    assert patched == pods.inject(pod, SETTINGS)
+
+
+def test_a_pod_that_nobody_wants_to_have_one_passes() -> None:
+    assert _review(_pod(), selected=False) == {"uid": "1", "allowed": True}
+
+
+def test_a_pod_that_asks_and_cannot_is_refused_one_that_was_selected_passes_with_a_warning() -> None:
+    asks = _review(_pod({INJECT: "true"}, hostNetwork=True))
+    chosen = _review(_pod(hostNetwork=True))
+
+    assert not asks["allowed"]
+    assert "spec.hostNetwork" in asks["status"]["message"]
+    assert chosen["allowed"]
+    assert "spec.hostNetwork" in chosen["warnings"][0]
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"request": {}}, {"request": {"uid": "1"}}, {"request": {"uid": 1}}])
+def test_what_is_no_review_is_refused(body: Any) -> None:
+    with pytest.raises(ReviewError):
+        question(body)
+
+
+# --- manifests
+
+POLICY = {
+    "apiVersion": "fairlead.dev/v1alpha1",
+    "kind": "LoadBalancerPolicy",
+    "metadata": {"name": "web", "namespace": "shop"},
+    "spec": {
+        "proxies": {"sidecars": {"matchLabels": {"app": "web"}}},
+        "listeners": [{"name": "http", "port": 8080, "protocol": "HTTP"}],
+        "routes": [{"name": "all", "backendRefs": [{"name": "api", "port": 80}]}],
+    },
+}
+
+
+def _workload(kind: str, labels: Json, namespace: str = "shop", **spec: Any) -> Json:
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "b"}], **spec}}
+    inner: Json = {"template": template}
+    if kind == "CronJob":
+        inner = {"jobTemplate": {"spec": inner}}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "w", "namespace": namespace}, "spec": inner}
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"])
+def test_workloads_that_a_policy_selects(kind: str) -> None:
+    (done,) = inject_all([_workload(kind, {"app": "web"})], SETTINGS, selection([POLICY])).documents
+
+    assert pods.PROXY in json.dumps(done)
+
+
+def test_everything_else_passes_as_it_is() -> None:
+    others = [POLICY, {"kind": "Service"}, "text", 7, _workload("Deployment", {"app": "other"})]
+    others.append(_workload("Deployment", {"app": "web"}, namespace="elsewhere"))
+
+    assert inject_all(others, SETTINGS, selection([POLICY])).documents == others
+
+
+def test_lists_are_looked_into_and_obstacles_told() -> None:
+    items = [_workload("Deployment", {"app": "web"}), _workload("Job", {"app": "web"}, hostNetwork=True)]
+
+    done = inject_all([{"kind": "List", "items": items}], SETTINGS, selection([POLICY]))
+
+    assert pods.has_sidecar(done.documents[0]["items"][0]["spec"]["template"])
+    assert done.documents[0]["items"][1] == items[1]
+    assert done.warnings == [
+        "Job w: no sidecar, although a policy selects it: spec.hostNetwork: a sidecar would open its ports on the node:"
+        " call a gateway instead"
+    ]
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump(POLICY))
+    monkeypatch.setattr("sys.stdin", io.StringIO(yaml.safe_dump(_workload("Deployment", {"app": "web"}))))
+
+    assert main(["inject", "-f", "-", "--policy", str(path)]) == 0
+
+    done = yaml.safe_load(capsys.readouterr().out)
+    assert pods.has_sidecar(done["spec"]["template"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kind: Deployment\nmetadata: {name: w}", "Deployment w: spec.template: must be the template of a pod"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_the_command_says_what_is_wrong(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "app.yaml"
+    path.write_text(text)
+
+    assert main(["inject", "-f", str(path)]) == 1
+
+    assert said in capsys.readouterr().err
