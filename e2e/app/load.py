@@ -2,7 +2,8 @@
 
     python3 load.py --url http://fairlead-gateway-edge.fairlead-system/ --host shop.example.com --rate 100
 
-    GET  /results?from=N   rows from the N-th on: [seconds since the start, status, pod, milliseconds, failure, client]
+    GET  /results?from=N   rows from the N-th on: [seconds since the start, status, pod, milliseconds, failure, client],
+                           the wall clock's time of the start, and how many handshakes showed which certificate
     POST /stop             finishes what is in flight; then `/results` is complete ("running": false)
 
 A row's failure is "" or how the request failed: `connect`, `reset`, `timeout`, `protocol`. Nothing is ever retried.
@@ -12,12 +13,15 @@ Each of the `--clients` is a client of its own: it keeps its connection and, wit
 from __future__ import annotations
 
 import argparse
+import collections
+import hashlib
 import http.client
 import http.cookies
 import http.server
 import itertools
 import json
 import signal
+import ssl
 import threading
 import time
 import urllib.parse
@@ -32,7 +36,8 @@ class Load:
     def __init__(self, asked: argparse.Namespace) -> None:
         self.asked = asked
         self.rows: list[Row] = []
-        self.started = time.monotonic()
+        self.certificates: collections.Counter[str] = collections.Counter()
+        self.started, self.epoch = time.monotonic(), time.time()
         self.stopping = threading.Event()
         self._turns = itertools.count()
         self._threads = [threading.Thread(target=self._client, args=(number,)) for number in range(asked.clients)]
@@ -50,7 +55,7 @@ class Load:
             thread.join()
 
     def _client(self, number: int) -> None:
-        client = Client(self.asked)
+        client = Client(self.asked, self.certificates)
         while not self.stopping.is_set():
             # Each turn has its time, whoever takes it: the rate holds also while some requests are slow.
             due = self.started + next(self._turns) / self.asked.rate
@@ -65,11 +70,15 @@ class Load:
         client.close()
 
 
+_TLS = ssl.create_default_context()
+_TLS.check_hostname, _TLS.verify_mode = False, ssl.CERT_NONE
+
+
 class Client:
     """One client: a connection that it keeps, cookies that it keeps where asked to."""
 
-    def __init__(self, asked: argparse.Namespace) -> None:
-        self.asked = asked
+    def __init__(self, asked: argparse.Namespace, certificates: collections.Counter[str]) -> None:
+        self.asked, self.certificates = asked, certificates
         self.target = urllib.parse.urlsplit(asked.url)
         self.path = self.target._replace(scheme="", netloc="").geturl() or "/"
         self.headers = dict(header.split(":", 1) for header in asked.header)
@@ -83,9 +92,7 @@ class Client:
         fresh = self.connection is None
         try:
             if self.connection is None:
-                host = self.target.hostname or ""
-                self.connection = http.client.HTTPConnection(host, self.target.port or 80, timeout=self.asked.timeout)
-                self.connection.connect()
+                self.connection = self._connected()
         except OSError as error:
             self.close()
             return 0, "", "timeout" if isinstance(error, TimeoutError) else "connect"
@@ -100,6 +107,18 @@ class Client:
         except (http.client.HTTPException, ValueError):
             self.close()
             return 0, "", "protocol"
+
+    def _connected(self) -> http.client.HTTPConnection:
+        """A connection; for https with the host's SNI. Whose certificate it is is counted, not judged."""
+        secure = self.target.scheme == "https"
+        port = self.target.port or (443 if secure else 80)
+        connection = http.client.HTTPConnection(self.target.hostname or "", port, timeout=self.asked.timeout)
+        connection.connect()
+        if secure:
+            connection.sock = _TLS.wrap_socket(connection.sock, server_hostname=self.asked.host or None)
+            shown = connection.sock.getpeercert(binary_form=True) or b""
+            self.certificates[hashlib.sha256(shown).hexdigest()] += 1
+        return connection
 
     def _exchange(self, connection: http.client.HTTPConnection) -> tuple[int, str, str]:
         headers = dict(self.headers)
@@ -130,7 +149,14 @@ def serve(load: Load, port: int) -> http.server.HTTPServer:
             query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
             running = load.running()  # before the rows: none follows once it is false
             first = int(query.get("from", ["0"])[0])
-            self._answer({"running": running, "rows": load.rows[first : first + 100_000]})
+            self._answer(
+                {
+                    "running": running,
+                    "rows": load.rows[first : first + 100_000],
+                    "epoch": load.epoch,
+                    "certificates": load.certificates,
+                }
+            )
 
         def do_POST(self) -> None:
             load.stop()
@@ -154,7 +180,7 @@ def serve(load: Load, port: int) -> http.server.HTTPServer:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="load.py", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--url", required=True, help="http://HOST[:PORT]/PATH")
+    parser.add_argument("--url", required=True, help="http[s]://HOST[:PORT]/PATH")
     parser.add_argument("--host", default="", help="Host header, where it is not that of the URL")
     parser.add_argument("--method", default="GET")
     parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE")

@@ -81,6 +81,14 @@ class Load:
         """What it has seen up to now."""
         return Report(tuple(Request(*row) for row in self._results(0)["rows"]))
 
+    def certificates(self) -> dict[str, int]:
+        """Fingerprint -> handshakes that showed it, where the load speaks TLS."""
+        return dict(self._results(10**9)["certificates"])
+
+    def epoch(self) -> float:
+        """Wall clock's time of the load's start: what `Request.began` counts from."""
+        return float(self._results(10**9)["epoch"])
+
     def now(self) -> float:
         """The load's own clock: the start of its newest request."""
         requests = self.seen().requests

@@ -29,6 +29,11 @@ class RunningCluster(Cluster):
         if found.cert_file:
             self._tls.load_cert_chain(found.cert_file, found.key_file)
 
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """For requests that are not JSON, or do not end: watches, metrics."""
+        return self._tls
+
     def wait_for(self, condition: Callable[[], Any], what: str, *, seconds: float = 20) -> Any:
         """As of the base, but asks five times a second: pods take seconds, and the machine is theirs."""
 

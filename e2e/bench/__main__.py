@@ -1,0 +1,55 @@
+"""``python -m e2e.bench [--json FILE] [--rounds N]``: measures in the cluster that runs (`make cluster`), prints a table.
+
+It ends with 0 whatever the figures are; the table says which targets were missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import secrets
+import sys
+
+from bench.figure import Figure, table
+from e2e.bench import memory, pods, routes
+from e2e.support import objects
+from e2e.support.running import RunningCluster, kubeconfig
+from e2e.support.site import Site
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m e2e.bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", type=pathlib.Path, help="write the figures there too")
+    parser.add_argument("--rounds", type=int, default=5, help="of ten pods each, that come and go")
+    parser.add_argument("--routes", type=int, default=40, help="how many are applied")
+    asked = parser.parse_args()
+    cluster = RunningCluster(kubeconfig())
+    name = f"bench-{secrets.token_hex(3)}"
+    figures: list[Figure] = []
+    with cluster.namespace(name):
+        labels = {objects.ACCESS: "edge"}
+        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        site = Site(cluster, name)
+        site.app("web", replicas=2)
+        figures += _told(routes.measure(site, asked.routes))
+        figures += _told(pods.measure(site, asked.rounds))
+        figures += _told(memory.measure(cluster))
+    print(table(figures))
+    print(f"{os.cpu_count()} cores for all nodes and the load, system load {os.getloadavg()[0]:.1f}.")
+    print("A target is for the p50, but for EndpointSlices and memory, whose lines give the p99 and the largest.")
+    if asked.json:
+        rows = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "figures": [figure.row() for figure in figures]}
+        asked.json.write_text(json.dumps(rows, indent=2) + "\n")
+    return 0
+
+
+def _told(figures: list[Figure]) -> list[Figure]:
+    """What there is so far: the whole takes minutes."""
+    print(table(figures), file=sys.stderr, flush=True)
+    return figures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

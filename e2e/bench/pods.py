@@ -1,0 +1,99 @@
+"""Pods come and go: from Ready to the first request, from terminating to the last, from slice to acknowledgement.
+
+A pod's own times in the API have a resolution of a second, so the moments are those in which a watcher, this one, sees
+the pod become Ready or terminating: what the operator sees at the same time, in milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import ssl
+import threading
+import time
+import urllib.request
+from typing import Self
+
+from bench.figure import Figure
+from e2e.bench.metrics import Propagation
+from e2e.support.site import Site
+
+PODS, BASE = 10, 2
+
+
+def measure(site: Site, rounds: int) -> list[Figure]:
+    """*rounds* times ten pods more, then ten less, under load through the gateway."""
+    site.policy({"web": 1})
+    load = site.load("--rate", "300", "--clients", "16")
+    load.more(100)
+    before = Propagation.read(site.cluster)
+    with _Watch(site) as watch:
+        for _ in range(rounds):
+            site.scale("web", BASE + PODS)
+            time.sleep(2)
+            site.scale("web", BASE)
+            # The pods serve on while they drain: whoever still gets requests then is seen.
+            site.cluster.wait_for(lambda: len(site.pods("web")) == BASE, "the pods are gone", seconds=60)
+    spread = Propagation.read(site.cluster).since(before)
+    epoch, report = load.epoch(), load.stop()
+    first: dict[str, float] = {}
+    last: dict[str, float] = {}
+    for request in sorted(report.requests, key=lambda request: request.began):
+        if request.pod:
+            first.setdefault(request.pod, epoch + request.began)
+            last[request.pod] = epoch + request.began
+    reached = [(first[pod] - at) * 1000 for pod, at in watch.ready.items() if pod in first]
+    left = [max(0.0, last[pod] - at) * 1000 for pod, at in watch.ending.items() if pod in last]
+    print(f"pods: {report.words()}; {len(report.failed)} failed", flush=True)
+    print(f"slices: {spread.words()}", flush=True)
+    return [
+        Figure(what="pod Ready -> first request at it", services=1, unit="ms", samples=reached or [float("inf")]),
+        Figure(what="pod terminating -> last request at it", services=1, unit="ms", samples=left or [float("inf")]),
+        Figure(
+            what="EndpointSlice change -> all proxies have acknowledged it, p99 (a bucket's bound)",
+            services=1,
+            unit="ms",
+            samples=[spread.bound(0.99) * 1000],
+            target=100,
+        ),
+        Figure(what="… and p50 (a bucket's bound)", services=1, unit="ms", samples=[spread.bound(0.5) * 1000]),
+    ]
+
+
+class _Watch:
+    """When this process is told that a pod is Ready, and that it is ending (wall clock)."""
+
+    def __init__(self, site: Site) -> None:
+        self.ready: dict[str, float] = {}
+        self.ending: dict[str, float] = {}
+        cluster = site.cluster
+        path = f"/api/v1/namespaces/{site.namespace}/pods"
+        listed = cluster.request("GET", f"{path}?labelSelector=app%3Dweb")
+        self._old = {pod["metadata"]["name"] for pod in listed["items"]}
+        version = listed["metadata"]["resourceVersion"]
+        url = f"{cluster.url}{path}?labelSelector=app%3Dweb&watch=1&resourceVersion={version}&timeoutSeconds=900"
+        self._response = urllib.request.urlopen(url, context=cluster.tls, timeout=900)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._over = False
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, ValueError, ssl.SSLError):
+            for line in self._response:
+                now, event = time.time(), json.loads(line)
+                if self._over:
+                    break
+                pod = event["object"]
+                name = pod["metadata"]["name"]
+                conditions = pod.get("status", {}).get("conditions", [])
+                if name not in self._old and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
+                    self.ready.setdefault(name, now)
+                if "deletionTimestamp" in pod["metadata"]:
+                    self.ending.setdefault(name, now)
+        self._response.close()

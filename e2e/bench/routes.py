@@ -1,0 +1,66 @@
+"""From the moment in which a policy is sent to the API server to the first 200 at a gateway."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+
+from bench.figure import Figure
+from e2e.cluster import install
+from e2e.support import objects
+from e2e.support.site import Site
+
+#: Connections that ask without pause; kube-proxy spreads them over the gateways.
+POLLERS = 4
+LIMIT = 10.0
+
+
+def measure(site: Site, count: int) -> list[Figure]:
+    """Apply *count* policies, one after the other, each with a host of its own."""
+    first, last, api = [], [], []
+    for number in range(count):
+        manifest = objects.policy(site.namespace, {"web": 1}, hostname=f"r{number}.{site.hostname}")
+        manifest["metadata"]["name"] = f"r{number}"
+        pollers = [_Poller(f"r{number}.{site.hostname}") for _ in range(POLLERS)]
+        for poller in pollers:
+            poller.asking.wait(LIMIT)
+        began = time.perf_counter()
+        site.cluster.apply(manifest)
+        api.append((time.perf_counter() - began) * 1000)
+        for poller in pollers:
+            poller.join()
+        times = sorted((poller.answered - began) * 1000 for poller in pollers)
+        first.append(times[0])
+        last.append(times[-1])
+        site.cluster.delete(manifest)
+    shape = {"services": 1, "streams": 0, "unit": "ms"}
+    return [
+        Figure(what="kubectl apply of a route -> first 200", samples=first, target=30, **shape),  # type: ignore[arg-type]
+        Figure(what=f"… -> a 200 on all {POLLERS} connections", samples=last, **shape),  # type: ignore[arg-type]
+        Figure(what="of it, the API server's answer to the apply", samples=api, **shape),  # type: ignore[arg-type]
+    ]
+
+
+class _Poller(threading.Thread):
+    """Asks on one connection, again and again, until it is answered 200. ``answered``: when."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(daemon=True)
+        self._host, self.answered = host, float("inf")
+        self.asking = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", int(install.host_port()), timeout=LIMIT)
+        deadline = time.perf_counter() + LIMIT
+        while time.perf_counter() < deadline:
+            connection.request("GET", "/", headers={"Host": self._host})
+            response = connection.getresponse()
+            response.read()
+            self.asking.set()
+            if response.status == 200:
+                self.answered = time.perf_counter()
+                break
+            time.sleep(0.001)
+        connection.close()
