@@ -22,7 +22,7 @@ from e2e.support.site import Site
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m e2e.bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", type=pathlib.Path, help="write the figures there too")
-    parser.add_argument("--rounds", type=int, default=5, help="of ten pods each, that come and go")
+    parser.add_argument("--rounds", type=int, default=5, help="of ten pods each, that come and go; 0: without them")
     parser.add_argument("--routes", type=int, default=40, help="how many are applied")
     asked = parser.parse_args()
     cluster = RunningCluster(kubeconfig())
@@ -34,7 +34,8 @@ def main() -> int:
         site = Site(cluster, name)
         site.app("web", replicas=2)
         figures += _told(routes.measure(site, asked.routes))
-        figures += _told(pods.measure(site, asked.rounds))
+        if asked.rounds:
+            figures += _told(pods.measure(site, asked.rounds))
         figures += _told(memory.measure(cluster))
     print(table(figures))
     print(f"{os.cpu_count()} cores for all nodes and the load, system load {os.getloadavg()[0]:.1f}.")

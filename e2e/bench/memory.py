@@ -20,7 +20,7 @@ def measure(cluster: RunningCluster) -> list[Figure]:
                     found.setdefault(container["name"], []).append(container["memory"]["workingSetBytes"] / 1e6)
     return [
         Figure(
-            what=f"memory of a {PARTS[name][0]}, the largest of {len(sizes)}",
+            what=f"memory: {PARTS[name][0]}, the largest of {len(sizes)}",
             services=1,
             unit="MB",
             samples=[max(sizes)],

@@ -43,7 +43,9 @@ def measure(site: Site, count: int) -> list[Figure]:
 
 
 class _Poller(threading.Thread):
-    """Asks on one connection, again and again, until it is answered 200. ``answered``: when."""
+    """Asks on one connection, again and again, until it is answered 200 by a pod of ``web``.
+
+    ``answered``: when."""
 
     def __init__(self, host: str) -> None:
         super().__init__(daemon=True)
@@ -59,7 +61,8 @@ class _Poller(threading.Thread):
             response = connection.getresponse()
             response.read()
             self.asking.set()
-            if response.status == 200:
+            # A policy for every host, as `make cluster` applies one, answers before ours does: the pod tells whose it is.
+            if response.status == 200 and response.headers.get("x-pod", "").startswith("web-"):
                 self.answered = time.perf_counter()
                 break
             time.sleep(0.001)
