@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import secrets
+import signal
 import sys
 
 from bench.figure import Figure, table
@@ -25,6 +26,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="of ten pods each, that come and go; 0: without them")
     parser.add_argument("--routes", type=int, default=40, help="how many are applied")
     asked = parser.parse_args()
+    # Also a SIGTERM ends the load and the namespace.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     cluster = RunningCluster(kubeconfig())
     name = f"bench-{secrets.token_hex(3)}"
     figures: list[Figure] = []
