@@ -60,6 +60,13 @@ class Release:
         self.kube.apply(ports.manifest(self.namespace, SERVICE["metadata"]["name"], listeners), manager=MANAGER)
 
 
+@pytest.fixture(scope="module")
+def kube() -> Iterator[Cluster]:
+    """A cluster of its own: releases own what is the cluster's, and other tests have that too."""
+    with Cluster() as cluster:
+        yield cluster
+
+
 @pytest.fixture
 def release(kube: Cluster, namespace: str) -> Iterator[Release]:
     made = Release(kube, namespace)

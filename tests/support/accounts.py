@@ -46,6 +46,6 @@ class Account:
     def withdraw(self) -> None:
         """Take the rights away again."""
         for one in self.manifests:
-            if one["kind"] in {"ClusterRoleBinding", "RoleBinding"}:
+            if one["kind"] != "ServiceAccount":
                 with contextlib.suppress(ApiError):  # gone already
                     self.kube.delete(one)
