@@ -81,7 +81,8 @@ class InjectedNamespaces:
                 continue
             backoff.reset()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), LOOK)
+                async with asyncio.timeout(LOOK):
+                    await self._wake.wait()
 
     async def _settle(self) -> None:
         if self._have is None:

@@ -21,6 +21,7 @@ INIT: Final = "fairlead-capture"
 #: User and group of the sidecar: one that no application has, because capturing exempts it.
 UID: Final = 61337
 CAPTURE_PORT: Final = 15001
+LOW_PORTS: Final = "net.ipv4.ip_unprivileged_port_start"
 VOLUMES: Final = ("fairlead-token", "fairlead-ca", "fairlead-run")
 
 
@@ -73,12 +74,16 @@ def inject(pod: Json, settings: Settings, *, captured: Sequence[str] = ()) -> Js
     metadata["labels"] = {**(metadata.get("labels") or {}), SIDECAR: INJECTED}
     spec["initContainers"] = [*containers, *(spec.get("initContainers") or [])]
     spec["volumes"] = [*(spec.get("volumes") or []), *_volumes(settings)]
+    spec["securityContext"] = _with_low_ports(spec.get("securityContext") or {})
     return {**pod, "metadata": metadata, "spec": spec}
 
 
 def patch(before: Json, after: Json) -> list[Json]:
     """The JSON patch (RFC 6902) from *before* to *after*, as ``inject`` makes it."""
-    places = (("metadata", "labels"), ("metadata", "annotations"), ("spec", "initContainers"), ("spec", "volumes"))
+    places = (
+        *(("metadata", name) for name in ("labels", "annotations")),
+        *(("spec", name) for name in ("initContainers", "volumes", "securityContext")),
+    )
     return [
         {"op": "add", "path": f"/{part}/{name}", "value": after[part][name]}  # it replaces what is there
         for part, name in places
@@ -148,6 +153,14 @@ def _capture(settings: Settings, captured: Sequence[str]) -> Json:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
+
+
+def _with_low_ports(security: Json) -> Json:
+    """So that a listener's port may be below 1024 although the sidecar has no privilege: a safe sysctl, of this pod only."""
+    known = security.get("sysctls") or []
+    if any(isinstance(one, dict) and one.get("name") == LOW_PORTS for one in known):
+        return security
+    return {**security, "sysctls": [*known, {"name": LOW_PORTS, "value": "0"}]}
 
 
 def _volumes(settings: Settings) -> list[Json]:

@@ -77,6 +77,15 @@ def test_it_meets_pod_security_restricted() -> None:
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
+def test_its_listeners_may_have_ports_below_1024_unless_the_pod_says_otherwise() -> None:
+    name = "net.ipv4.ip_unprivileged_port_start"
+    own = {"fsGroup": 7, "sysctls": [{"name": name, "value": "1000"}]}
+
+    assert pods.inject(_pod(), SETTINGS)["spec"]["securityContext"]["sysctls"] == [{"name": name, "value": "0"}]
+    assert pods.inject(_pod(securityContext={"fsGroup": 7}), SETTINGS)["spec"]["securityContext"]["fsGroup"] == 7
+    assert pods.inject(_pod(securityContext=own), SETTINGS)["spec"]["securityContext"] == own
+
+
 def test_annotations_change_it() -> None:
     annotations = {
         "fairlead.dev/proxy-cpu-request": "100m",
