@@ -29,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
     from fairlead_operator import bootstrap, pod_bootstrap  # noqa: PLC0415 - quick --help
 
     host, port = split(args.xds_address)
+    if args.admin_port is not None and not 0 < args.admin_port < 65536:
+        raise StartError(f"--admin-port {args.admin_port} is no port: choose one from 1 to 65535")
     if not (args.pod or args.sidecar):
         if args.server_name:
             raise StartError("--server-name is for --pod: the connection is in plain text without it")

@@ -116,6 +116,8 @@ def test_envoy_accepts_the_bootstrap(capsys: pytest.CaptureFixture[str], tmp_pat
         (["--gateway", "edge", "--pod", "--node", "n"], "--service-node $(POD_NAME)"),
         (["--sidecar", "--admin-port", "9901"], "/var/run/fairlead/admin.sock"),
         (["--gateway", "edge", "--server-name", "x"], "--server-name is for --pod"),
+        (["--gateway", "edge", "--admin-port", "0"], "--admin-port 0 is no port"),
+        (["--gateway", "edge", "--admin-port", "65536"], "--admin-port 65536 is no port"),
     ],
 )
 def test_what_does_not_go_together_is_one_sentence(
