@@ -13,14 +13,17 @@ from dataclasses import dataclass, field, replace
 from fairlead_operator import health, hostnames, sidecars
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
+from fairlead_operator.attach import Attached, attach
 from fairlead_operator.conditions import Findings, Problem
 from fairlead_operator.gateways.access import EVERYTHING, Access
-from fairlead_operator.resolve import Attached, Binding, ListenerPart, Parts, origin, resolve
+from fairlead_operator.resolve import Binding, ListenerPart, Parts, origin, resolve
+from fairlead_operator.resolve_captured import resolve_captured
 from fairlead_operator.world import World
 from fairlead_xds import names
 from fairlead_xds.features.endpoints import Health
 from fairlead_xds.model import (
     Backend,
+    CapturedListener,
     Chain,
     Listener,
     LoadAssignment,
@@ -80,6 +83,8 @@ class _Gateway:
     backends: dict[str, Backend] = field(default_factory=dict)
     bindings: dict[str, Binding] = field(default_factory=dict)
     secrets: dict[str, Secret] = field(default_factory=dict)
+    captured: list[CapturedListener] = field(default_factory=list)
+    captured_tables: list[RouteTable] = field(default_factory=list)
 
 
 def reconcile(
@@ -102,11 +107,15 @@ def reconcile(
     out = Reconciled()
     placing = _Placing(world, address, access, out)
     policies = [_stand_in(policy, held or {}) for policy in world.valid_policies()]
-    placing.attached = _attach(world, policies, out)
+    placing.attached, found = attach(policies, world.services)
+    for ref, findings in found.items():
+        out.findings[ref], out.gateways[ref], out.clusters[ref] = findings, set(), []
     for policy, effective in policies:
         if policy.spec.target_refs is None:
             placing.place(policy, effective)
+    placing.place_captured()
     _name_pods_without(world, out)
+    _name_pods_not_capturing(world, out)
     _name_closed_ports(policies, closed or {}, out)
     for ref, entry in world.policies.items():
         if isinstance(entry, InvalidPolicy):
@@ -125,48 +134,17 @@ def _stand_in(policy: LoadBalancerPolicy, held: Held) -> tuple[LoadBalancerPolic
     return policy, held.get(policy.ref, policy)
 
 
-def _attach(
-    world: World, policies: list[tuple[LoadBalancerPolicy, LoadBalancerPolicy | None]], out: Reconciled
-) -> Attached:
-    """Which attached policy speaks for each Service: the oldest that names it, in the form that is served."""
-    owners: dict[Ref, Ref] = {}
-    attached: Attached = {}
-    for policy, effective in policies:
-        if policy.spec.target_refs is None:
-            continue
-        accepted, resolved = [], []
-        targets = _targets(policy)
-        for index, ref in enumerate(targets):
-            path = f"spec.targetRefs[{index}]"
-            if ref in owners:
-                accepted.append(Problem("Conflicted", path, f"{ref} already has the older policy {owners[ref].name}"))
-            if ref not in world.services:
-                resolved.append(Problem("TargetNotFound", path, f"{ref} does not exist"))
-        out.findings[policy.ref] = Findings(tuple(accepted), tuple(resolved))
-        out.gateways[policy.ref] = set()
-        out.clusters[policy.ref] = []
-        if accepted:
-            continue
-        owners.update(dict.fromkeys(targets, policy.ref))
-        if effective is not None:
-            attached.update({ref: effective for ref in _targets(effective) if owners.get(ref) == policy.ref})
-    return attached
-
-
-def _targets(policy: LoadBalancerPolicy) -> list[Ref]:
-    return [Ref(target.kind, policy.ref.namespace, target.name) for target in policy.spec.target_refs or ()]
-
-
 class _Placing:
     """Puts inline policies, the older first, on the proxies that carry them."""
 
     def __init__(self, world: World, address: str, access: Access, out: Reconciled) -> None:
         self.world, self.access, self.out = world, access, out
         self.attached: Attached = {}
-        self.gateways = {group.key: _Gateway(sidecars.ADDRESS) for group in world.pods.groups()}
+        self._groups = tuple(world.pods.groups())
+        self.gateways = {group.key: _Gateway(sidecars.ADDRESS) for group in self._groups}
         self._address = address
         self._keys: dict[Ref, list[str]] = {}
-        for group in world.pods.groups():
+        for group in self._groups:
             for name in group.policies:
                 self._keys.setdefault(Ref("LoadBalancerPolicy", group.namespace, name), []).append(group.key)
 
@@ -196,6 +174,24 @@ class _Placing:
             _merge(self.gateways[key], effective, parts)
         if free or not keys:
             self._count(policy.ref, parts, free)
+
+    def place_captured(self) -> None:
+        """Connections to Services that have a policy, in the sidecars that capture; the policies count these too."""
+        keys: dict[str, list[str]] = {}
+        for group in self._groups:
+            if group.capture:
+                keys.setdefault(group.namespace, []).append(group.key)
+        for namespace, some in keys.items():
+            captured = resolve_captured(self.world, namespace, self.attached)
+            for policy, binding in captured.carried:
+                self.out.gateways[policy.ref].update(some)
+                if binding not in self.out.clusters[policy.ref]:
+                    self.out.clusters[policy.ref].append(binding)
+            for key in some:
+                gateway = self.gateways[key]
+                gateway.captured, gateway.captured_tables = captured.listeners, captured.tables
+                _merge_backends(gateway, captured.backends)
+                gateway.bindings.update({binding.cluster: binding for _, binding in captured.carried})
 
     def _barred(self, policy: LoadBalancerPolicy) -> Problem | None:
         """Why the policy may not attach to its gateway."""
@@ -237,13 +233,29 @@ def _name_pods_without(world: World, out: Reconciled) -> None:
     """A sidecar comes with a new pod only: those that are older than their policy are named."""
     for ref, pods in world.pods.without().items():
         known = out.findings[ref]
-        named = ", ".join(pods[:_NAMED]) + (f" and {len(pods) - _NAMED} more" if len(pods) > _NAMED else "")
-        message = (
-            f"pods that it selects run without a sidecar ({len(pods)}): {named}: restart them, "
-            f"for a Deployment with: kubectl rollout restart -n {ref.namespace} deployment NAME"
-        )
+        message = f"pods that it selects run without a sidecar ({len(pods)}): {_restart(ref.namespace, pods)}"
         problem = Problem("PodsNotInjected", "spec.proxies.sidecars", message)
         out.findings[ref] = replace(known, degraded=(*known.degraded, problem))
+
+
+def _name_pods_not_capturing(world: World, out: Reconciled) -> None:
+    """What a pod redirects is decided when it is made: those that are older than an attached policy are named."""
+    for namespace, policies in world.captured().items():
+        lacking: dict[Ref, list[str]] = {}
+        for pod in world.pods.of(namespace):
+            for ref in world.not_captured(pod):
+                lacking.setdefault(ref, []).append(pod.ref.name)
+        for ref in policies.keys() & lacking.keys():
+            known, pods = out.findings[ref], sorted(lacking[ref])
+            message = f"pods do not capture its Services yet ({len(pods)}): {_restart(namespace, pods)}"
+            problem = Problem("PodsNotCapturing", "spec.targetRefs", message)
+            out.findings[ref] = replace(known, degraded=(*known.degraded, problem))
+
+
+def _restart(namespace: str, pods: list[str]) -> str:
+    named = ", ".join(pods[:_NAMED]) + (f" and {len(pods) - _NAMED} more" if len(pods) > _NAMED else "")
+    how = f"for a Deployment with: kubectl rollout restart -n {namespace} deployment NAME"
+    return f"{named}: restart them, {how}"
 
 
 def _name_closed_ports(
@@ -289,15 +301,19 @@ def _merge(gateway: _Gateway, policy: LoadBalancerPolicy, parts: Parts) -> None:
         port.hostnames.update(dict.fromkeys(listener.hostnames or ("*",), policy.ref))
     for part in parts.listeners:
         gateway.ports[part.port].parts.append((policy, part))
-    for name, backend in parts.backends.items():
-        known = gateway.backends.get(name)
-        origins = (*known.origins, *backend.origins) if known else backend.origins
-        gateway.backends[name] = replace(backend, origins=origins)
+    _merge_backends(gateway, parts.backends)
     gateway.bindings.update(parts.bindings)
     for name, secret in parts.secrets.items():
         before = gateway.secrets.get(name)
         origins = (*before.origins, *secret.origins) if before else secret.origins
         gateway.secrets[name] = replace(secret, origins=origins)
+
+
+def _merge_backends(gateway: _Gateway, backends: Mapping[str, Backend]) -> None:
+    for name, backend in backends.items():
+        known = gateway.backends.get(name)
+        origins = (*known.origins, *backend.origins) if known else backend.origins
+        gateway.backends[name] = replace(backend, origins=origins)
 
 
 def _proxy(world: World, gateway: _Gateway) -> ProxyConfig:
@@ -308,12 +324,14 @@ def _proxy(world: World, gateway: _Gateway) -> ProxyConfig:
             continue
         listeners.append(Listener(names.listener(number), gateway.address, number, tuple(chain for chain, _ in chains)))
         tables += [RouteTable(names.route_table(chain.name), hosts) for chain, hosts in chains]
+    tables += gateway.captured_tables
     return ProxyConfig(
         tuple(listeners),
         tuple(tables),
         tuple(gateway.backends[name] for name in sorted(gateway.backends)),
         tuple(load_assignment(world, gateway.bindings[name]) for name in sorted(gateway.bindings)),
         tuple(gateway.secrets[name] for name in sorted(gateway.secrets)),
+        tuple(gateway.captured),
     )
 
 

@@ -11,6 +11,7 @@ from fairlead_operator import health, hostnames, sidecars
 from fairlead_operator.api import policy as api
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
+from fairlead_operator.attach import Attached
 from fairlead_operator.conditions import Findings, Problem
 from fairlead_operator.world import World
 from fairlead_xds import names
@@ -66,9 +67,6 @@ class Parts:
     bindings: dict[str, Binding] = field(default_factory=dict)
     secrets: dict[str, Secret] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
-
-
-Attached = dict[Ref, LoadBalancerPolicy]
 
 
 def origin(policy: LoadBalancerPolicy, path: str) -> Origin:
@@ -224,7 +222,7 @@ class _Resolver:
             )
             return None
         balancing = self._balancing(target)
-        name = names.cluster(target.namespace, target.name, number, _settings(balancing))
+        name = names.cluster(target.namespace, target.name, number, settings_of(balancing))
         self._bind(path, Binding(name, target, port.name, balancing.endpoints), balancing, ())
         return self.parts.backends[name]
 
@@ -236,7 +234,7 @@ class _Resolver:
             )
             return None
         balancing = self._balancing(target)
-        name = names.cluster(target.namespace, f"backend/{target.name}", None, _settings(balancing))
+        name = names.cluster(target.namespace, f"backend/{target.name}", None, settings_of(balancing))
         entries = backend.spec.endpoints
         hosts = tuple(Host(e.hostname, e.port, e.weight) for e in entries if e.hostname is not None)
         static = tuple(XdsEndpoint(e.address, e.port, weight=e.weight) for e in entries if e.address is not None)
@@ -248,7 +246,9 @@ class _Resolver:
         if name in self.parts.backends:
             return
         origins = (origin(self.policy, path), *balancing.origins)
-        self.parts.backends[name] = Backend(name, balancing.load_balancer, balancing.persistence, hosts, origins)
+        self.parts.backends[name] = Backend(
+            name, balancing.load_balancer, balancing.persistence, hosts, origins=origins
+        )
         self.attached_origins[name] = balancing.origins
         if not hosts:
             self.parts.bindings[name] = binding
@@ -348,12 +348,13 @@ class _Resolver:
         return "InvalidCertificate", f"Secret {target.namespace}/{target.name}: {secret.error}{kept}"
 
 
-def _settings(balancing: Balancing) -> str:
+def settings_of(balancing: Balancing, protocol: str = "") -> str:
     """What sets this cluster apart from others over the same endpoints; nothing for the defaults."""
     return names.settings(
         None if balancing.load_balancer == algorithm.DEFAULT else balancing.load_balancer,
         balancing.persistence.drain if balancing.persistence else None,
         None if balancing.endpoints == health.DEFAULT else balancing.endpoints,
+        *((protocol,) if protocol else ()),
     )
 
 

@@ -20,9 +20,11 @@ from fairlead_operator.api.selection import Sidecars
 #: Keys of sidecars begin so; names of gateways hold no slash.
 PREFIX = "sidecar/"
 #: What a sidecar's listeners bind to: only its own pod calls them.
-ADDRESS = "127.0.0.1"
+ADDRESS, ADDRESS_6 = "127.0.0.1", "::1"
+#: Where captured connections arrive.
+CAPTURE_PORT = 15001
 #: Ports that a sidecar opens by itself, and what for.
-RESERVED = {15001: "captured connections", 19001: "its health and metrics"}
+RESERVED = {CAPTURE_PORT: "captured connections", 19001: "its health and metrics"}
 
 
 class Group(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from fairlead_operator import certificates
+from fairlead_operator import capture, certificates
 from fairlead_operator.api.core import (
     EndpointSlice,
     Namespace,
@@ -62,6 +62,7 @@ class World:
         self.grants: dict[Ref, ReferenceGrant] = {}
         self.namespaces: dict[Ref, Namespace] = {}
         self.pods = Pods(self.policies)
+        self._captured: capture.Addresses | None = None
         self._slices: dict[Ref, EndpointSlice] = {}
         self._slices_of: dict[Ref, dict[Ref, EndpointSlice]] = {}
         self._by_kind: dict[str, dict[Ref, Any]] = {
@@ -83,7 +84,7 @@ class World:
             case "Backend":
                 return self._put(self.backends, ref, read_backend(raw))
             case "Service":
-                return self._put(self.services, ref, read_service(raw))
+                return self._forget_captured(self._put(self.services, ref, read_service(raw)))
             case "Secret":
                 return self._put(self.secrets, ref, self._judged(read_secret(raw)))
             case "ReferenceGrant":
@@ -105,6 +106,7 @@ class World:
             return self._put_pod(ref, None)
         if ref.kind == "LoadBalancerPolicy":
             self.pods.policies_changed()
+        self._captured = None
         store = self._by_kind.get(ref.kind)
         return CONFIG if store is not None and store.pop(ref, None) is not None else NOTHING
 
@@ -123,6 +125,19 @@ class World:
         """The policies that could be read, the older first: the order in which conflicts are decided."""
         found = [policy for policy in self.policies.values() if isinstance(policy, LoadBalancerPolicy)]
         return sorted(found, key=lambda policy: policy.age)
+
+    def captured(self) -> capture.Addresses:
+        """Which addresses the sidecars that capture take, for each attached policy."""
+        if self._captured is None:
+            self._captured = capture.addresses(self.valid_policies(), self.services)
+        return self._captured
+
+    def not_captured(self, pod: Pod) -> tuple[Ref, ...]:
+        """The attached policies whose Services *pod* should redirect and does not: they are younger than it."""
+        if not pod.capture or pod.leaving:
+            return ()
+        there = self.captured().get(pod.ref.namespace, {})
+        return tuple(ref for ref, addresses in there.items() if not addresses <= pod.captured)
 
     def allows(self, source: Ref, target: Ref) -> bool:
         """Whether *source* may refer to *target*: in its own namespace, or by a ReferenceGrant beside the target."""
@@ -157,6 +172,11 @@ class World:
         changed = self._put(self.policies, ref, value)
         if changed is not NOTHING:
             self.pods.policies_changed()
+        return self._forget_captured(changed)
+
+    def _forget_captured(self, changed: Changed) -> Changed:
+        if changed is not NOTHING:
+            self._captured = None
         return changed
 
     def _put_pod(self, ref: Ref, value: Pod | None) -> Changed:
@@ -164,7 +184,7 @@ class World:
         if self.pods.get(ref) == value:
             return NOTHING
         before, now = self.pods.put(ref, value)
-        lacked, lacks = (self.pods.lacking(pod) if pod else () for pod in (before, now))
+        lacked, lacks = ((self.pods.lacking(pod), self.not_captured(pod)) if pod else ((), ()) for pod in (before, now))
         if lacked != lacks:
             return CONFIG
         had, has = ((pod.uid, self.pods.group(pod)) if pod else None for pod in (before, now))

@@ -25,8 +25,10 @@ def static_bootstrap(snapshot: Snapshot) -> Json:
             cluster |= {"type": "STATIC", "load_assignment": parts[TypeUrl.ENDPOINT][cluster["name"]]}
     for listener in parts[TypeUrl.LISTENER].values():
         for chain in listener["filter_chains"]:
-            manager = chain["filters"][0]["typed_config"]
-            manager["route_config"] = parts[TypeUrl.ROUTE][manager.pop("rds")["route_config_name"]]
+            for one in chain.get("filters", ()):
+                manager = one["typed_config"]
+                if "rds" in manager:  # the others are for TCP
+                    manager["route_config"] = parts[TypeUrl.ROUTE][manager.pop("rds")["route_config_name"]]
             if "transport_socket" in chain:
                 context = chain["transport_socket"]["typed_config"]["common_tls_context"]
                 names = [entry["name"] for entry in context.pop("tls_certificate_sds_secret_configs")]

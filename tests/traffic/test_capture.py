@@ -115,6 +115,16 @@ def test_another_run_replaces_the_services_and_nothing_else(pod: Pod) -> None:
     assert pod.rules("ip6tables") == [] or not any("FAIRLEAD" in line for line in pod.rules("ip6tables"))
 
 
+def test_one_capability_is_enough(pod: Pod) -> None:
+    """What injection gives the init container: root with NET_ADMIN alone."""
+    command = [sys.executable, "-I", str(FAIRLEAD_PROXY), "capture", "--services", "10.96.1.2:80", "--except-uid", "1"]
+    only = ["setpriv", "--bounding-set", "-all,+net_admin", "--inh-caps", "-all,+net_admin", "--no-new-privs", "--"]
+
+    pod._inside.run([*only, *command], timeout=30)
+
+    assert pod.asks("10.96.1.2", 80) == "proxy"
+
+
 def test_without_the_capability_it_says_what_failed(pod: Pod) -> None:
     command = [sys.executable, "-I", str(FAIRLEAD_PROXY), "capture", "--services", "10.96.1.2:80", "--except-uid", "1"]
     drop = ["setpriv", "--reuid", "65534", "--clear-groups", "--bounding-set", "-all", "--"]

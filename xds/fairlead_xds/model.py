@@ -47,12 +47,16 @@ class LoadAssignment:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A set of endpoints with the way it is balanced: a cluster. ``hosts`` are set where Envoy resolves DNS names."""
+    """A set of endpoints with the way it is balanced: a cluster.
+
+    ``hosts`` are set where Envoy resolves DNS names; ``downstream_protocol``: endpoints are spoken to as the client spoke.
+    """
 
     name: str
     load_balancer: LoadBalancer
     persistence: SessionPersistence | None = None
     hosts: tuple[Host, ...] = ()
+    downstream_protocol: bool = False
     origins: tuple[Origin, ...] = field(default=(), compare=False)
 
 
@@ -115,6 +119,35 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class CapturedChain:
+    """What happens to captured connections to one address and port: HTTP by the chain's route table, or TCP.
+
+    Attributes:
+        table: route table where it is HTTP; the name in statistics in any case.
+        tcp: the backend that gets the bytes; empty: HTTP.
+        by_source: TCP connections are hashed by the address that they come from.
+    """
+
+    name: str
+    address: str
+    port: int
+    table: str
+    tcp: str = ""
+    by_source: bool = False
+    origins: tuple[Origin, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedListener:
+    """Where captured connections arrive. Those that no chain is for go on to where they were going."""
+
+    name: str
+    address: str
+    port: int
+    chains: tuple[CapturedChain, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Secret:
     """A certificate chain and its key, PEM."""
 
@@ -133,3 +166,4 @@ class ProxyConfig:
     backends: tuple[Backend, ...] = ()
     assignments: tuple[LoadAssignment, ...] = ()
     secrets: tuple[Secret, ...] = ()
+    captured: tuple[CapturedListener, ...] = ()

@@ -35,6 +35,25 @@ def tls_chain(namespace: str, policy: str, listener_name: str) -> str:
     return SEPARATOR.join((namespace, policy, listener_name))
 
 
+#: The cluster that sends captured connections on to where they were going.
+PASSTHROUGH = "captured/passthrough"
+
+
+def captured_listener(version: int) -> str:
+    """One for each family of addresses: a pod without IPv6 could not open both."""
+    return "captured" if version == 4 else f"captured-{version}"
+
+
+def captured_chain(namespace: str, service: str, port: int, address: str) -> str:
+    """Stable while the Service has the address: Envoy drains the connections of a chain that is renamed."""
+    return SEPARATOR.join(("captured", namespace, f"{service}:{port}", address))
+
+
+def captured_table(namespace: str, service: str, port: int) -> str:
+    """The route configuration of a captured port, whatever addresses the Service has."""
+    return SEPARATOR.join(("captured", namespace, f"{service}:{port}"))
+
+
 def route_table(chain: str) -> str:
     """The route configuration of a chain has the chain's name."""
     return chain

@@ -11,8 +11,10 @@ from envoy.config.route.v3 import route_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2 as _dns
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
 from envoy.extensions.filters.http.stateful_session.v3 import stateful_session_pb2 as _session
+from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2 as _original_dst
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as _inspector
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as _hcm
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as _tcp_proxy
 from envoy.extensions.http.stateful_session.cookie.v3 import cookie_pb2 as _cookie
 from envoy.extensions.load_balancing_policies.least_request.v3 import least_request_pb2 as _least
 from envoy.extensions.load_balancing_policies.maglev.v3 import maglev_pb2 as _maglev
@@ -21,6 +23,7 @@ from envoy.extensions.load_balancing_policies.ring_hash.v3 import ring_hash_pb2 
 from envoy.extensions.load_balancing_policies.round_robin.v3 import round_robin_pb2 as _round
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as _previous
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2, tls_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _http_options
 from google.protobuf.json_format import MessageToDict
 
 from fairlead_xds.snapshot import Snapshot, TypeUrl
@@ -46,6 +49,9 @@ KNOWN = (
     _ring,
     _round,
     _previous,
+    _original_dst,
+    _tcp_proxy,
+    _http_options,
     tls_pb2,
 )
 

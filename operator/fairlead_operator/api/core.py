@@ -23,13 +23,17 @@ class ServicePort(NamedTuple):
     name: str
     port: int
     protocol: str = "TCP"
+    app_protocol: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
+    """A Service; ``cluster_ips`` are its addresses in the cluster, none for a headless one."""
+
     ref: Ref
     ports: tuple[ServicePort, ...]
     external_name: bool = False
+    cluster_ips: tuple[str, ...] = ()
 
     def port(self, number: int) -> ServicePort | None:
         return next((port for port in self.ports if port.port == number), None)
@@ -123,10 +127,26 @@ def read_service(raw: dict[str, Any]) -> Service:
             _expect(ref, f"spec.ports[{i}].name", port.get("name"), str, ""),
             _port(ref, f"spec.ports[{i}].port", port.get("port")),
             _expect(ref, f"spec.ports[{i}].protocol", port.get("protocol"), str, "TCP"),
+            _expect(ref, f"spec.ports[{i}].appProtocol", port.get("appProtocol"), str, ""),
         )
         for i, port in enumerate(_mappings(ref, "spec.ports", spec.get("ports")))
     )
-    return Service(ref, ports, external_name=spec.get("type") == "ExternalName")
+    return Service(ref, ports, spec.get("type") == "ExternalName", _cluster_ips(ref, spec))
+
+
+def _cluster_ips(ref: Ref, spec: dict[str, Any]) -> tuple[str, ...]:
+    """Canonical, of each family one; ``clusterIP`` is the first of them, or the only one that an old object has."""
+    texts = _expect(ref, "spec.clusterIPs", spec.get("clusterIPs"), list, [])
+    texts = texts or [_expect(ref, "spec.clusterIP", spec.get("clusterIP"), str, "")]
+    found = []
+    for index, text in enumerate(texts):
+        if text in ("", "None"):
+            continue
+        address = _address(text) if isinstance(text, str) else None
+        if address is None:
+            raise DecodeError(ref, f"spec.clusterIPs[{index}]", "must be an IP address or None")
+        found.append(address)
+    return tuple(found)
 
 
 def read_namespace(raw: dict[str, Any]) -> Namespace:

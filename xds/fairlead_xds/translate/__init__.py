@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from typing import TypeVar
 
+from fairlead_xds import names
 from fairlead_xds.model import LoadAssignment, ProxyConfig
 from fairlead_xds.snapshot import Origin, Resource, Snapshot, TypeUrl
-from fairlead_xds.translate import cluster, endpoints, listener, route, secret
+from fairlead_xds.translate import captured, cluster, endpoints, listener, route, secret
 
 V = TypeVar("V", bound=Hashable)
 
@@ -41,6 +42,8 @@ class Translator:
     def _resources(self, config: ProxyConfig) -> Iterable[Resource]:
         for backend in config.backends:
             yield Resource(TypeUrl.CLUSTER, backend.name, self._body(backend, cluster.cluster), backend.origins)
+        if config.captured:
+            yield Resource(TypeUrl.CLUSTER, names.PASSTHROUGH, captured.passthrough_cluster())
         for assignment in config.assignments:
             yield load_assignment(assignment)
         for value in config.secrets:
@@ -48,6 +51,9 @@ class Translator:
         for entry in config.listeners:
             origins = _union(chain.origins for chain in entry.chains)
             yield Resource(TypeUrl.LISTENER, entry.name, self._body(entry, listener.listener), origins)
+        for taken in config.captured:
+            origins = _union(chain.origins for chain in taken.chains)
+            yield Resource(TypeUrl.LISTENER, taken.name, self._body(taken, captured.listener), origins)
         for table in config.route_tables:
             hosts = [self._body(host, route.virtual_host) for host in table.virtual_hosts]
             origins = _union(host.origins for host in table.virtual_hosts)

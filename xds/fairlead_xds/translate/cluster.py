@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from envoy_data_plane.envoy.config.cluster.v3 import (
     Cluster,
     ClusterClusterProtocolSelection,
@@ -9,7 +11,7 @@ from envoy_data_plane.envoy.config.cluster.v3 import (
     ClusterDiscoveryType,
     ClusterEdsClusterConfig,
 )
-from envoy_data_plane.envoy.config.core.v3 import Address, SocketAddress
+from envoy_data_plane.envoy.config.core.v3 import Address, Http2ProtocolOptions, SocketAddress
 from envoy_data_plane.envoy.config.endpoint.v3 import (
     ClusterLoadAssignment,
     Endpoint,
@@ -18,6 +20,10 @@ from envoy_data_plane.envoy.config.endpoint.v3 import (
 )
 from envoy_data_plane.envoy.extensions.clusters.common.dns.v3 import DnsLookupFamily
 from envoy_data_plane.envoy.extensions.clusters.dns.v3 import DnsCluster
+from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
+    HttpProtocolOptions,
+    HttpProtocolOptionsUseDownstreamHttpConfig,
+)
 
 from fairlead_xds.encode import any_of, encode
 from fairlead_xds.features import algorithm, endpoints, limits
@@ -45,8 +51,16 @@ def cluster(backend: Backend) -> bytes:
             # A pod that is gone leaves at once, whatever active checks last said of it.
             ignore_health_on_host_removal=True,
             protocol_selection=ClusterClusterProtocolSelection.USE_CONFIGURED_PROTOCOL,
+            typed_extension_protocol_options=_as_downstream() if backend.downstream_protocol else {},
         )
     )
+
+
+def _as_downstream() -> dict[str, Any]:
+    """HTTP/2 without TLS cannot be negotiated: the client knows what the Service speaks."""
+    config = HttpProtocolOptionsUseDownstreamHttpConfig(http2_protocol_options=Http2ProtocolOptions())
+    options = HttpProtocolOptions(use_downstream_protocol_config=config)
+    return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": any_of(options)}
 
 
 def _dns() -> ClusterCustomClusterType:

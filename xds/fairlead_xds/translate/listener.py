@@ -64,11 +64,16 @@ def _chain(chain: Chain) -> FilterChain:
     )
 
 
+def http_filters() -> list[HttpFilter]:
+    """Those of every HTTP chain, captured ones too."""
+    return [HttpFilter(name=name, typed_config=any_of(config)) for name, config in HTTP_FILTERS]
+
+
 def _http_connection_manager(chain: Chain) -> HttpConnectionManager:
     return HttpConnectionManager(
         stat_prefix=chain.name,
         rds=Rds(config_source=ads(), route_config_name=names.route_table(chain.name)),
-        http_filters=[HttpFilter(name=name, typed_config=any_of(config)) for name, config in HTTP_FILTERS],
+        http_filters=http_filters(),
         # The edge of Envoy's own advice: the address of the client is that of its connection.
         use_remote_address=True,
         normalize_path=True,
