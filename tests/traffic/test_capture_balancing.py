@@ -29,7 +29,9 @@ ADMIN = 19000
 #: Answers HTTP with its name; arguments: NAME HOST PORT …
 SERVERS = """
 import sys, threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer  # HTTPServer would ask DNS for its own name
+ThreadingTCPServer.allow_reuse_address = True
 def serve(name, host, port):
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -40,16 +42,18 @@ def serve(name, host, port):
             self.end_headers()
             self.wfile.write(body)
         def log_message(self, *_): pass
-    server = ThreadingHTTPServer((host, int(port)), Handler)
+    server = ThreadingTCPServer((host, int(port)), Handler)
     threading.Thread(target=server.serve_forever).start()
 arguments = sys.argv[1:]
 while arguments:
     serve(*arguments[:3])
     del arguments[:3]
+print("up", flush=True)
 """
 #: As an ordinary user: COUNT requests to URL, each on a connection of its own; one line an answer.
 CLIENT = """
 import os, sys, urllib.request
+"".encode("idna")  # an import that this user may not be able to make
 os.setuid(65534)
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 for _ in range(int(sys.argv[1])):
@@ -118,6 +122,7 @@ async def pod(tmp_path: Path) -> AsyncIterator[Pod]:
             user = ["setpriv", "--reuid", str(PROXY_UID), "--regid", str(PROXY_UID), "--clear-groups"]
             program = [envoy.find(), "-c", str(path), "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning"]
             inside.spawn([*user, *program], tmp_path / "envoy.log")
+            await world.until(lambda: "up" in (tmp_path / "servers.log").read_text())
             yield Pod(inside, world)
         finally:
             await world.end()

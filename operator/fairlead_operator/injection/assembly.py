@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from fairlead_operator.api.config import OperatorConfig
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.pods import Pod
+from fairlead_operator.capture import captured_services
 from fairlead_operator.injection.namespaces import InjectedNamespaces
 from fairlead_operator.injection.settings import Settings
 from fairlead_operator.injection.webhook import Webhook
@@ -100,5 +101,5 @@ class Injection:
     def _selected(self, namespace: str, labels: Mapping[str, str]) -> bool:
         return bool(self._world.pods.selected_by(Pod(Ref("Pod", namespace, "new"), "", labels)))
 
-    def _captured(self, namespace: str) -> Sequence[str]:  # noqa: ARG002 - see ``capture``
-        return ()
+    def _captured(self, namespace: str) -> Sequence[str]:
+        return captured_services(self._world, namespace)

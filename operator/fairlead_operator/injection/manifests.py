@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy, read_policy
-from fairlead_operator.api.pods import INJECT, Pod
+from fairlead_operator.api.pods import CAPTURE, INJECT, MODE, Pod
 from fairlead_operator.injection import pod as pods
-from fairlead_operator.injection.settings import InjectionError, Settings
+from fairlead_operator.injection.settings import InjectionError, Settings, of_pod
 from fairlead_operator.sidecars import Pods
 
 Json = dict[str, Any]
@@ -27,6 +27,12 @@ TEMPLATES: Final[dict[str, tuple[str, ...]]] = {
     "Job": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
+
+
+_NO_CAPTURE: Final = (
+    f"annotation {MODE}: {CAPTURE} cannot be injected offline: which addresses the Services have is known in the cluster"
+    " only: leave the pod to the webhook, or use Explicit"
+)
 
 
 @dataclass(slots=True)
@@ -80,9 +86,13 @@ def _inject(document: Any, settings: Settings, selected: Selected, warnings: lis
         warnings.append(f"{what}: no sidecar, although a policy selects it: {why}")
         return document
     try:
-        return _replaced(document, path, pods.inject(pod, settings))
+        captures = of_pod(settings, (pod.get("metadata") or {}).get("annotations") or {}).mode == CAPTURE
+        done = _replaced(document, path, pods.inject(pod, settings))
     except InjectionError as error:
         raise InjectionError(f"{what}: {error}") from None
+    if captures:
+        raise InjectionError(f"{what}: {_NO_CAPTURE}")
+    return done
 
 
 def _replaced(document: Json, path: Sequence[str], pod: Json) -> Json:

@@ -218,6 +218,14 @@ def test_lists_are_looked_into_and_obstacles_told() -> None:
     ]
 
 
+def test_capture_needs_the_cluster() -> None:
+    workload = _workload("Deployment", {"app": "web"})
+    workload["spec"]["template"]["metadata"]["annotations"] = {"fairlead.dev/mode": "Capture"}
+
+    with pytest.raises(InjectionError, match=r"Deployment w: annotation .*Capture cannot be injected offline"):
+        inject_all([workload], SETTINGS, selection([POLICY]))
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(yaml.safe_dump(POLICY))
