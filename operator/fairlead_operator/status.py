@@ -13,6 +13,7 @@ from fairlead_operator.conditions import Findings, Problem
 from fairlead_xds.features import algorithm
 from fairlead_xds.features.endpoints import Health
 
+_NONE_SELECTED = "no sidecar of the pods that it selects"
 #: Messages end here. The API server would take eight times that (metav1.Condition), people would not.
 LONGEST = 4096
 
@@ -114,9 +115,11 @@ def _programmed(subject: Subject, findings: Findings, rollout: Rollout) -> dict[
         message = f"{share}: no pod with a sidecar has the labels of spec.proxies.sidecars"
         return _condition("Programmed", "False", "NoProxies", message)
     if not rollout.gateways:
-        return _condition("Programmed", "False", "NotUsed", "no route leads to its Services")
+        return _condition("Programmed", "False", "NotUsed", "no route leads to its Services, no sidecar captures them")
     if rollout.connected == 0:
-        return _condition("Programmed", "False", "NoProxies", f"{share}: {_nobody(rollout.gateways)} is connected")
+        return _condition(
+            "Programmed", "False", "NoProxies", f"{share}: {_nobody(subject, rollout.gateways)} is connected"
+        )
     if rollout.programmed < rollout.connected:
         return _condition(
             "Programmed", "False", "Pending", f"{share} have acknowledged generation {subject.generation}"
@@ -124,12 +127,12 @@ def _programmed(subject: Subject, findings: Findings, rollout: Rollout) -> dict[
     return _condition("Programmed", "True", "Programmed", f"{share} have acknowledged generation {subject.generation}")
 
 
-def _nobody(keys: Sequence[str]) -> str:
+def _nobody(subject: Subject, keys: Sequence[str]) -> str:
     """Who is not there."""
     gateways = [key for key in keys if not sidecars.is_sidecar(key)]
     nobody = [f"no proxy of gateway {', '.join(gateways)}"] if gateways else []
     if len(gateways) < len(keys):
-        nobody.append("no sidecar of the pods that it selects")
+        nobody.append("no sidecar that calls its Services" if subject.kind == "Attached" else _NONE_SELECTED)
     return " and ".join(nobody)
 
 

@@ -104,6 +104,7 @@ async def pod(tmp_path: Path) -> AsyncIterator[Pod]:
         inside.run(["ip", "address", "add", "10.96.1.3/32", "dev", "lo"])
         # Service addresses are nobody's: without a route they would be refused before iptables sees them.
         inside.run(["ip", "route", "add", "default", "via", inside.host])
+        inside.run(["ip", "-6", "route", "add", "fd00:96::/64", "dev", "lo"])
         servers = [
             *("one", inside.address(0), "8080", "two", inside.address(1), "8080"),
             *("other", "10.96.3.4", "80", "direct", "10.96.1.3", "80"),
@@ -128,13 +129,13 @@ async def pod(tmp_path: Path) -> AsyncIterator[Pod]:
             await world.end()
 
 
-def _service(world: traffic.World, pod: Pod, name: str, ip: str, /, **port: str) -> None:
-    spec = {"clusterIP": ip, "clusterIPs": [ip], "ports": [{"port": 80, **port}]}
+def _service(world: traffic.World, pod: Pod, service: str, *ips: str, **port: str) -> None:
+    spec = {"clusterIPs": list(ips), "ports": [{"port": 80, **port}]}
     endpoints = [manifests.endpoint(pod.inside.address(0)), manifests.endpoint(pod.inside.address(1))]
-    slices = manifests.endpoint_slice(name, 8080, endpoints)
+    slices = manifests.endpoint_slice(service, 8080, endpoints)
     if "name" in port:
         slices["ports"][0]["name"] = port["name"]
-    world.apply(manifests.service(name) | {"spec": spec}, slices)
+    world.apply(manifests.service(service) | {"spec": spec}, slices)
 
 
 @pytest.mark.asyncio
@@ -169,6 +170,21 @@ async def test_a_captured_service_is_balanced_and_everything_else_stays_as_it_wa
     (answer,) = await pod.asks("http://127.0.0.1:15001/")
     assert answer.startswith("failed")
     assert await pod.through_envoy() <= taken + 2
+
+
+@pytest.mark.asyncio
+async def test_both_families_are_captured(pod: Pod) -> None:
+    world = pod.world
+    captured = ("10.96.1.2:80", "[fd00:96::2]:80")
+    annotations = {"fairlead.dev/mode": "Capture", "fairlead.dev/captured": ",".join(captured)}
+    world.apply(manifests.pod("caller", {}, annotations=annotations))
+    _service(world, pod, "web", "10.96.1.2", "fd00:96::2", appProtocol="http")
+    world.policy("web", manifests.attached("web", loadBalancer={"type": "RoundRobin"}))
+    await pod.ready("web")
+    await pod.capture(*captured)
+
+    for url in ("http://10.96.1.2/", "http://[fd00:96::2]/"):
+        assert Counter(await pod.asks(url, 10)) == {"one None /": 5, "two None /": 5}
 
 
 @pytest.mark.asyncio

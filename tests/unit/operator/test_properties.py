@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fairlead_operator.api.meta import DecodeError, Ref
 from fairlead_operator.reconcile import count, load_assignment, reconcile
 from fairlead_operator.world import Lane, World
+from fairlead_xds import names
 from fairlead_xds.snapshot import Snapshot, TypeUrl
 from fairlead_xds.testing.references import references
 from fairlead_xds.translate import Translator, translate
@@ -97,10 +98,28 @@ def policies(draw: st.DrawFn, name: str) -> Raw:
 
 
 @st.composite
+def services_with_addresses(draw: st.DrawFn, name: str) -> Raw:
+    """Some share an address, which the API server would not let them."""
+    addresses = draw(st.lists(st.sampled_from(["10.96.0.1", "10.96.0.2", "fd00::1"]), max_size=2, unique=True))
+    port = {"port": 80, **draw(st.sampled_from([{}, {"appProtocol": "http"}, {"appProtocol": "kubernetes.io/h2c"}]))}
+    return manifests.service(name) | {"spec": {"clusterIPs": addresses or ["None"], "ports": [port]}}
+
+
+capturing = st.builds(
+    lambda name, captured: manifests.pod(
+        name, {}, annotations={"fairlead.dev/mode": "Capture", "fairlead.dev/captured": ",".join(captured)}
+    ),
+    st.sampled_from(["caller-1", "caller-2"]),
+    st.lists(st.sampled_from(["10.96.0.1:80", "[fd00::1]:80"]), max_size=2, unique=True),
+)
+
+
+@st.composite
 def objects(draw: st.DrawFn) -> list[Raw]:
     """Everything that makes a world, each object once."""
     found = [draw(policies(f"p{number}")) for number in range(draw(st.integers(1, 4)))]
-    found += [raw for name in SERVICES for raw in [manifests.service(name)] if draw(st.integers(0, 4))]
+    found += [raw for name in SERVICES for raw in [draw(services_with_addresses(name))] if draw(st.integers(0, 4))]
+    found += {raw["metadata"]["name"]: raw for raw in draw(st.lists(capturing, max_size=2))}.values()
     found += {raw["metadata"]["name"]: raw for raw in draw(st.lists(slices(), max_size=4))}.values()
     return found + SECRETS
 
@@ -261,8 +280,11 @@ def test_every_name_exists_and_nothing_unreferenced_is_sent(raws: list[Raw]) -> 
         clusters = set(snapshot.resources(TypeUrl.CLUSTER))
         named = {name for found in done.bindings.values() for name, (_, keys) in found.items() if key in keys}
 
+        tcp = {chain.tcp for taken in config.captured for chain in taken.chains if chain.tcp}
+        named |= {names.PASSTHROUGH} if config.captured else set()
+
         assert asked == sent
-        assert _clusters_of_routes(snapshot) <= clusters
+        assert _clusters_of_routes(snapshot) | tcp <= clusters
         # A side of a split that is dead, or has no weight, keeps its cluster: it comes back at once.
         assert clusters == named
 

@@ -83,7 +83,7 @@ def test_messages_name_the_field_and_hold_every_problem() -> None:
     [
         (Rollout(("edge",), 3, 1), ("False", "Pending"), "1/3 proxies have acknowledged generation 3"),
         (Rollout(("edge", "inner")), ("False", "NoProxies"), "no proxy of gateway edge, inner is connected"),
-        (Rollout(), ("False", "NotUsed"), "no route leads to its Services"),
+        (Rollout(), ("False", "NotUsed"), "no route leads to its Services, no sidecar captures them"),
         (
             Rollout(("edge",), 3, 2, ("edge-1",), "bad regex (spec.routes[0])"),
             ("False", "Rejected"),
