@@ -67,10 +67,17 @@ class Load:
     """A load pod while it sends. ``stop`` gives the report of everything."""
 
     def __init__(
-        self, cluster: RunningCluster, namespace: str, name: str, arguments: list[str], *, node: str = ""
+        self,
+        cluster: RunningCluster,
+        namespace: str,
+        name: str,
+        arguments: list[str],
+        *,
+        node: str = "",
+        labels: dict[str, str] | None = None,
     ) -> None:
         self._cluster, self._namespace, self._name = cluster, namespace, name
-        cluster.apply(objects.load(namespace, name, arguments, node=node))
+        cluster.apply(objects.load(namespace, name, arguments, node=node, labels=labels))
         cluster.wait_for(self._ready, f"load pod {name} is ready", seconds=60)
 
     def _ready(self) -> bool:

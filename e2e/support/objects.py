@@ -95,7 +95,18 @@ def policy(
     }
 
 
-def load(namespace: str, name: str, arguments: Sequence[str], *, node: str = "") -> dict[str, Any]:
+def sidecar_policy(namespace: str, weights: dict[str, int], *, labels: dict[str, str]) -> dict[str, Any]:
+    """A policy of the sidecars of pods with *labels*: what they call on port 80 of their loopback."""
+    made = policy(namespace, weights, hostname="")
+    made["metadata"]["name"] = "sidecars"
+    made["spec"]["proxies"] = {"sidecars": {"matchLabels": labels}}
+    made["spec"]["listeners"] = [{"name": "http", "port": 80, "protocol": "HTTP"}]
+    return made
+
+
+def load(
+    namespace: str, name: str, arguments: Sequence[str], *, node: str = "", labels: dict[str, str] | None = None
+) -> dict[str, Any]:
     """A pod that sends requests until it is told to stop; its results are on port 9000."""
     container = {
         "name": "load",
@@ -109,7 +120,7 @@ def load(namespace: str, name: str, arguments: Sequence[str], *, node: str = "")
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
+        "metadata": {"name": name, "namespace": namespace, "labels": {"app": name, **(labels or {})}},
         "spec": {
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 2,

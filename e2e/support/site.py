@@ -13,6 +13,8 @@ from e2e.support.load import Load
 from e2e.support.running import RunningCluster
 from tests.support.kube import ApiError
 
+#: Labels of pods that have a sidecar.
+CALLER = {"e2e": "caller"}
 GATEWAY = "http://fairlead-gateway-edge.fairlead-system"
 
 
@@ -38,6 +40,30 @@ class Site:
         name = f"load-{next(self._numbers)}"
         words = ["--url", f"{GATEWAY}/", "--host", self.hostname, *arguments]
         return Load(self.cluster, self.namespace, name, words, node=node)
+
+    def sidecar_policy(self, weights: dict[str, int]) -> None:
+        """The same split for pods that call their own sidecar: those of ``sidecar_load``."""
+        self.cluster.apply(objects.sidecar_policy(self.namespace, weights, labels=CALLER))
+
+    def sidecar_load(self, *arguments: str) -> Load:
+        """Continuous load from a pod with a sidecar, which it calls on its loopback."""
+        name = f"caller-{next(self._numbers)}"
+        words = ["--url", "http://127.0.0.1/", "--host", "web", *arguments]
+        return Load(self.cluster, self.namespace, name, words, labels=CALLER)
+
+    def sidecars_programmed(self, count: int) -> None:
+        """Wait until *count* sidecars have the policy as it is now."""
+        policy = objects.sidecar_policy(self.namespace, {}, labels=CALLER)
+
+        def done() -> bool:
+            found = self.cluster.get(policy)
+            status = found.get("status", {})
+            return bool(
+                status.get("observedGeneration") == found["metadata"]["generation"]
+                and status.get("proxies", {}).get("summary") == f"{count}/{count}"
+            )
+
+        self.cluster.wait_for(done, f"{count} sidecars are programmed", seconds=60)
 
     # Changes
 
