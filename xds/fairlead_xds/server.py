@@ -76,7 +76,7 @@ class Options:
             ("grpc.keepalive_time_ms", round(self.keepalive * 1000)),
             ("grpc.keepalive_timeout_ms", round(self.keepalive_timeout * 1000)),
             ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", round(self.min_ping_interval * 1000)),
+            ("grpc.http2.min_ping_interval_without_data_ms", round(self.min_ping_interval * 1000)),
         ]
 
 
