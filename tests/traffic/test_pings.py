@@ -7,6 +7,7 @@ import contextlib
 
 import h2.connection
 import h2.events
+import h2.exceptions
 import pytest
 
 from fairlead_xds.auth import NodeClusterAuthenticator
@@ -25,20 +26,24 @@ async def _pinging(port: int) -> tuple[int, bool]:
     headers = [(":method", "POST"), (":path", path), (":scheme", "http"), (":authority", "test"), ("te", "trailers")]
     connection.send_headers(1, [*headers, ("content-type", "application/grpc")])
     answered, away = 0, False
-    for number in range(PINGS):
-        connection.ping(number.to_bytes(8, "big"))
-        writer.write(connection.data_to_send())
-        while answered <= number and not away:
-            data = await asyncio.wait_for(reader.read(65536), 5)
-            events = connection.receive_data(data) if data else []
-            answered += sum(isinstance(event, h2.events.PingAckReceived) for event in events)
-            away = not data or any(isinstance(event, h2.events.ConnectionTerminated) for event in events)
-        if away:
-            break
-        await asyncio.sleep(0.15)  # what passes between two pings is the matter of this test
-    writer.close()
-    with contextlib.suppress(ConnectionError):
-        await writer.wait_closed()
+    try:
+        for number in range(PINGS):
+            connection.ping(number.to_bytes(8, "big"))
+            writer.write(connection.data_to_send())
+            while answered <= number and not away:
+                data = await asyncio.wait_for(reader.read(65536), 5)
+                events = connection.receive_data(data) if data else []
+                answered += sum(isinstance(event, h2.events.PingAckReceived) for event in events)
+                away = not data or any(isinstance(event, h2.events.ConnectionTerminated) for event in events)
+            if away:
+                break
+            await asyncio.sleep(0.15)  # what passes between two pings is the matter of this test
+    except (ConnectionError, h2.exceptions.ProtocolError):  # h2 takes what follows a GOAWAY for a mistake
+        away = True
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
     return answered, away
 
 
