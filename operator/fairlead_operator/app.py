@@ -72,7 +72,7 @@ class OperatorOptions:
     settle: float = 5.0
     sweep: float = SWEEP
     timings: Timings = field(default_factory=Timings)
-    kopf_backoff: tuple[float, float] = (0.2, 30.0)
+    kopf_backoff: tuple[float, float] = (0.2, 5.0)
 
 
 class _Policies:

@@ -20,7 +20,7 @@ from tests.support.operating import Site, lasting
 pytestmark = [pytest.mark.timeout(240), pytest.mark.needs_root]
 
 #: The Lease runs out, a follower looks, and a busy machine computes.
-WITHIN = LEASE + 1.2 * RETRY + 2
+WITHIN = 3 * (LEASE + 1.2 * RETRY + 2)  # a busy machine takes its time; what a run took is printed
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ class Installation:
         holder = lease["spec"]["holderIdentity"]
         return next((one for one in self.replicas if one.name == holder and one.process.running()), None)
 
-    async def until(self, read: Any, want: Any, what: str, *, seconds: float = 40) -> None:
+    async def until(self, read: Any, want: Any, what: str, *, seconds: float = 75) -> None:
         found, deadline = None, time.monotonic() + seconds
         while time.monotonic() < deadline:
             if (found := await read()) == want:
@@ -173,7 +173,7 @@ class Installation:
         generation: int = (await self.site.apply(self.policy))["metadata"]["generation"]
         return generation
 
-    async def right(self, generation: int, *, seconds: float = 40) -> float:
+    async def right(self, generation: int, *, seconds: float = 75) -> float:
         """Wait until the status says that every Envoy has *generation*; how long that took."""
         began, count = time.monotonic(), len(self.envoys)
         want = (generation, "True", f"{count}/{count}")

@@ -16,8 +16,9 @@ from typing import Any, Final, NamedTuple
 
 from fairlead_operator.api.meta import Ref, ref_of
 from fairlead_operator.sources.backoff import Backoff
-from fairlead_operator.sources.client import JSON, METADATA_LIST, ApiError, KubeClient
+from fairlead_operator.sources.client import CONNECTION_ERRORS, JSON, METADATA_LIST, ApiError, KubeClient
 from fairlead_operator.sources.files import Sink
+from fairlead_operator.sources.reflector import RECONNECT
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,8 @@ class PolicySource:
                     await self._list()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and tried again
                 self._failed(error)
-                await asyncio.sleep(self._backoff.next())
+                longest = RECONNECT if isinstance(error, CONNECTION_ERRORS) else float("inf")
+                await asyncio.sleep(min(longest, self._backoff.next()))
                 continue
             self._works()
             with contextlib.suppress(TimeoutError):  # no wait_for: on Python 3.11 it swallows a cancellation

@@ -31,6 +31,9 @@ KINDS: Final = (
     Kind("Pod", "v1", "pods", selector="status.phase!=Succeeded,status.phase!=Failed", metadata=True),
 )
 PAGE: Final = 500
+#: Most seconds between two looks for an API server that is not there: to be behind for longer than it was gone is worse
+#: than the few requests that this costs.
+RECONNECT: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,7 @@ class Reflector:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            delay = 0.0
+            delay, longest = 0.0, float("inf")
             try:
                 if not self._mirror.version:
                     await self._list()
@@ -84,6 +87,7 @@ class Reflector:
                 self._mirror.version = ""
             except CONNECTION_ERRORS as error:  # the watch goes on from where it was
                 self._failed(error)
+                longest = RECONNECT
             except ApiError as error:
                 self._mirror.version = ""
                 delay = error.retry_after
@@ -94,7 +98,7 @@ class Reflector:
             except Exception as error:  # noqa: BLE001 - a watch must not end: what is wrong is told, and all is listed anew
                 self._mirror.version = ""
                 self._failed(error)
-            await asyncio.sleep(max(delay, self._backoff.next()))
+            await asyncio.sleep(max(delay, min(longest, self._backoff.next())))
 
     async def _list(self) -> None:
         query = {"limit": str(PAGE), **self._kind.query}
