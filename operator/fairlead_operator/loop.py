@@ -199,6 +199,8 @@ class ControlPlane:
         if changed.lane is Lane.CONFIG:
             self._config.mark(now)
         elif changed.pod is not None:
+            if changed.pod.injected:
+                self._key(changed.pod)  # a new group, perhaps of a proxy that another replica serves
             self._move_sidecars(changed.pod.uid)
         elif changed.service is not None:
             self._services[changed.service] = None

@@ -105,10 +105,12 @@ class Peers:
             return rollout
         shares = [share for report in reports if (share := report.policies.get(ref)) and share.generation == generation]
         refusals = (share.refusal for share in shares if share.refusal)
+        connected = rollout.connected + _connected(reports, rollout.gateways)
         return replace(
             rollout,
-            connected=rollout.connected + _connected(reports, rollout.gateways),
-            programmed=rollout.programmed + sum(share.programmed for share in shares),
+            connected=connected,
+            # At most all: another replica may know of pods, and so of proxies, of which this one hears in a moment.
+            programmed=min(connected, rollout.programmed + sum(share.programmed for share in shares)),
             rejected=tuple(sorted({*rollout.rejected, *(name for share in shares for name in share.rejected)})),
             refusal=rollout.refusal or next(refusals, ""),
         )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.loop import ControlPlane
+from fairlead_operator.replicas.peers import Peers
+from fairlead_operator.replicas.report import FleetReport, Share
+from fairlead_operator.sidecars import Group
 from fairlead_xds.auth import Identity
 from fairlead_xds.snapshot import TypeUrl
 from fairlead_xds.store import Store
@@ -20,7 +23,8 @@ class Scene:
     def __init__(self, *objects: Raw) -> None:
         self.store = Store()
         self.wire = Wire(self.store)
-        self.plane = ControlPlane(self.store, self.wire.proxies, move=self.wire.move)
+        self.peers = Peers("here", lasting=15)
+        self.plane = ControlPlane(self.store, self.wire.proxies, move=self.wire.move, peers=self.peers)
         for raw in (*backend("web"), *backend("users"), *objects):
             self.plane.apply(raw)
         self.plane.synced()
@@ -89,6 +93,21 @@ async def test_the_first_pod_of_a_group_is_served_after_its_configuration_is_the
     scene.settle()
 
     assert ports(link) == {"port-8080"}
+
+
+async def test_a_sidecar_of_another_replica_is_counted_as_soon_as_its_pod_is_known() -> None:
+    """Whoever leads writes the status, and may serve none of the pods itself."""
+    scene = Scene(on("front", 8080))
+    key = Group(NAMESPACE, ("front",)).key
+    report = FleetReport({key: 1}, {policy_ref("front"): Share(1, 1)})
+    scene.plane.doubt(scene.peers.heard("there", report, "once", 0))
+    scene.settle()
+    assert scene.programmed("front") == "0/0"
+
+    scene.plane.apply(pod("a", FRONT))
+    scene.settle()
+
+    assert scene.programmed("front") == "1/1"
 
 
 async def test_other_labels_move_the_stream_and_what_is_equal_is_not_sent_again() -> None:
