@@ -41,6 +41,7 @@ def test_bad_policies_among_good_ones(site: Site, proved: Callable[[str], None])
     site.policy({"old": 1})
     running = site.load("--rate", "100")
     running.more(100)
+    # Of the gateway: two policies of one host are rivals there.
     missing = objects.policy(site.namespace, {"nowhere": 1}, hostname=f"missing.{site.hostname}")
     rival = objects.policy(site.namespace, {"new": 1}, hostname=site.hostname)
     for name, bad in (("missing", missing), ("rival", rival)):

@@ -1,4 +1,4 @@
-"""Traffic through a gateway: it flows, and weights move under load without a failed request."""
+"""Traffic flows through a gateway and through sidecars, and weights move under load without a failed request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from e2e.support.site import Site
 
 
 @pytest.mark.timeout(180)
-def test_a_gateway_serves(site: Site, proved: Callable[[str], None]) -> None:
+def test_traffic_flows(site: Site, proved: Callable[[str], None]) -> None:
     site.app("web", replicas=4)
     site.policy({"web": 1})
     running = site.load("--rate", "100")
@@ -19,11 +19,13 @@ def test_a_gateway_serves(site: Site, proved: Callable[[str], None]) -> None:
     pods = site.pods("web")
 
     assert not report.failed, report.words()
-    assert set(report.by_pod()) == set(pods)
+    for part in report.ways().values():
+        assert set(part.by_pod()) == set(pods)
     assert len(set(pods.values())) > 1
-    proved(f"the gateway serves all {len(pods)} pods on {len(set(pods.values()))} nodes: {report.words()}")
+    proved(f"all {len(pods)} pods on {len(set(pods.values()))} nodes are served: {report.words()}")
 
 
+@pytest.mark.telling
 @pytest.mark.timeout(240)
 def test_a_canary_moves_from_90_10_to_0_100(site: Site, proved: Callable[[str], None]) -> None:
     for name in ("old", "new"):
@@ -38,11 +40,12 @@ def test_a_canary_moves_from_90_10_to_0_100(site: Site, proved: Callable[[str], 
     moved = running.now()
     running.more(300)
     report = running.stop()
-    share = before.by_app()["new"] / len(before)
+    shares = {way: part.by_app()["new"] / len(part) for way, part in before.ways().items()}
 
     assert not report.failed, report.words()
-    assert 0.05 < share < 0.16, before.by_app()
+    assert all(0.05 < share < 0.16 for share in shares.values()), shares
     assert set(report.after(moved).by_app()) == {"new"}, report.after(moved).by_app()
     proved(
-        f"canary 90/10 ({share:.0%} at the new version) -> 0/100: nothing at the old one afterwards; {report.words()}"
+        f"canary 90/10 ({', '.join(f'{share:.0%}' for share in shares.values())} at the new version) -> 0/100: "
+        f"nothing at the old one afterwards; {report.words()}"
     )

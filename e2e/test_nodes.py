@@ -7,18 +7,19 @@ from collections.abc import Callable
 import pytest
 
 from e2e.support import objects
+from e2e.support.nodes import Nodes
 from e2e.support.site import Site
 
 
 @pytest.mark.timeout(420)
-def test_a_node_is_drained(site: Site, proved: Callable[[str], None]) -> None:
+def test_a_node_is_drained(site: Site, nodes: Nodes, proved: Callable[[str], None]) -> None:
     site.app("web", replicas=6)
     site.policy({"web": 1}, route=objects.RETRY)
-    first, second = site.workers()[:2]
+    first, second = nodes.workers()[:2]
     running = site.load("--rate", "100", "--clients", "16", node=first)
     running.more(200)
-    with site.cordoned(second):
-        evicted = site.drain(second)
+    with nodes.cordoned(second):
+        evicted = nodes.drain(second)
         running.more(300)
         assert set(site.pods("web").values()) == {first}
     report = running.stop()

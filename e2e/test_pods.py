@@ -11,6 +11,7 @@ from e2e.support import objects
 from e2e.support.site import Site
 
 
+@pytest.mark.telling
 @pytest.mark.timeout(300)
 def test_a_rolling_update_of_six_replicas_costs_no_request(site: Site, proved: Callable[[str], None]) -> None:
     site.app("web", replicas=6)
@@ -38,8 +39,7 @@ def test_a_pod_killed_without_notice_is_left_alone_at_once(site: Site, proved: C
     running = site.load("--rate", "100")
     running.more(200)
     victim = min(site.pods("web"))
-    path = f"/api/v1/namespaces/{site.namespace}/pods/{victim}?gracePeriodSeconds=0"
-    site.cluster.request("DELETE", path)
+    site.cluster.kill(site.namespace, [victim])
     site.cluster.wait_for(functools.partial(site.cluster.gone, site.namespace, victim), f"{victim} is gone", seconds=60)
     site.cluster.rolled_out(site.namespace, "web")
     killed = running.now()

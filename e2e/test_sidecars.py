@@ -1,4 +1,4 @@
-"""Traffic through sidecars that the webhook injected, with real kubelets: it flows, and changes cost no request."""
+"""What is special about sidecars that the webhook injects: Jobs that end, pods that are older than their policy."""
 
 from __future__ import annotations
 
@@ -15,49 +15,14 @@ def _injected(site: Site, name: str) -> bool:
     return any(one["name"] == "fairlead-proxy" for one in found["spec"].get("initContainers", []))
 
 
-def _asked(site: Site) -> None:
-    """Wait until the API server asks about pods of the namespace: the leader has written it into the webhook."""
-    path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/fairlead-injector"
-
-    def asked() -> bool:
-        hooks = site.cluster.request("GET", path)["webhooks"]
-        return any(site.namespace in str(hook["namespaceSelector"]) for hook in hooks)
-
-    site.cluster.wait_for(asked, "the webhook is for this namespace", seconds=30)
-
-
-@pytest.mark.timeout(300)
-def test_a_canary_and_a_rollout_under_load_through_a_sidecar(site: Site, proved: Callable[[str], None]) -> None:
-    site.app("old", replicas=3)
-    site.app("new", replicas=3)
-    site.sidecar_policy({"old": 90, "new": 10})
-    _asked(site)
-    running = site.sidecar_load("--rate", "100")
-    site.sidecars_programmed(1)
-    running.more(300)
-    for old in (50, 0):
-        site.sidecar_policy({"old": old, "new": 100 - old})
-        site.sidecars_programmed(1)
-        running.more(200)
-    moved = running.now()
-    site.restart("new")
-    running.more(300)
-    report = running.stop()
-
-    assert not report.failed, report.words()
-    assert set(report.after(moved).by_app()) == {"new"}
-    assert len(report.after(moved).by_pod()) >= 4, "pods of before and after the rollout"
-    proved(f"through a sidecar: canary 90/10 -> 0/100 and a rollout of 3 replicas: {report.words()}")
-
-
 @pytest.mark.timeout(240)
 def test_a_job_with_a_sidecar_ends_and_an_older_pod_is_named(site: Site, proved: Callable[[str], None]) -> None:
     site.app("web")
     older = objects.load(site.namespace, "older", ["--url", "http://127.0.0.1/", "--rate", "1"], labels=CALLER)
     site.cluster.apply(older)
-    site.sidecar_policy({"web": 1})
-    _asked(site)
-    policy = objects.sidecar_policy(site.namespace, {}, labels=CALLER)
+    policy = objects.for_sidecars(objects.policy(site.namespace, {"web": 1}), CALLER)
+    site.cluster.apply(policy)
+    site.injected()
 
     def named() -> bool:
         conditions = site.cluster.get(policy).get("status", {}).get("conditions", [])

@@ -24,7 +24,7 @@ PODS, BASE = 10, 2
 def measure(site: Site, rounds: int) -> list[Figure]:
     """*rounds* times ten pods more, then ten less, under load through the gateway."""
     site.policy({"web": 1})
-    load = site.load("--rate", "300", "--clients", "16")
+    load = site.load("--rate", "300", "--clients", "16", ways=["the gateway"])
     load.more(100)
     before = Propagation.read(site.cluster)
     with _Watch(site) as watch:
@@ -35,13 +35,13 @@ def measure(site: Site, rounds: int) -> list[Figure]:
             # The pods serve on while they drain: whoever still gets requests then is seen.
             site.cluster.wait_for(lambda: len(site.pods("web")) == BASE, "the pods are gone", seconds=60)
     spread = Propagation.read(site.cluster).since(before)
-    epoch, report = load.epoch(), load.stop()
+    report = load.stop()
     first: dict[str, float] = {}
     last: dict[str, float] = {}
     for request in sorted(report.requests, key=lambda request: request.began):
         if request.pod:
-            first.setdefault(request.pod, epoch + request.began)
-            last[request.pod] = epoch + request.began
+            first.setdefault(request.pod, request.began)
+            last[request.pod] = request.began
     reached = [(first[pod] - at) * 1000 for pod, at in watch.ready.items() if pod in first]
     left = [max(0.0, last[pod] - at) * 1000 for pod, at in watch.ending.items() if pod in last]
     print(f"pods: {report.words()}; {len(report.failed)} failed", flush=True)

@@ -2,65 +2,14 @@
 
 from __future__ import annotations
 
-import collections
-import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from e2e.support import objects
+from e2e.support.report import Report, Request
 from e2e.support.running import RunningCluster
 
 PORT = 9000
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """One request: when it began (seconds since the load's start), what it got, how long it took, how it failed."""
-
-    began: float
-    status: int
-    pod: str
-    milliseconds: float
-    failure: str
-    client: int
-
-    @property
-    def good(self) -> bool:
-        return self.status == 200 and not self.failure
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What a load has seen, or a part of it."""
-
-    requests: tuple[Request, ...]
-
-    def __len__(self) -> int:
-        return len(self.requests)
-
-    def after(self, began: float) -> Report:
-        return Report(tuple(request for request in self.requests if request.began >= began))
-
-    @property
-    def failed(self) -> list[Request]:
-        return [request for request in self.requests if not request.good]
-
-    def by_app(self) -> collections.Counter[str]:
-        """Good answers for each Deployment."""
-        return collections.Counter(request.pod.rsplit("-", 2)[0] for request in self.requests if request.good)
-
-    def by_pod(self) -> collections.Counter[str]:
-        return collections.Counter(request.pod for request in self.requests if request.good)
-
-    def percentile(self, share: float) -> float:
-        """Milliseconds within which that share of the requests was answered."""
-        times = sorted(request.milliseconds for request in self.requests if request.good)
-        return times[min(len(times) - 1, int(len(times) * share))] if times else 0.0
-
-    def words(self) -> str:
-        """`1,234 requests, 0 failed, p99 4 ms`, with what failed named."""
-        text = f"{len(self):,} requests, {len(self.failed)} failed, p99 {self.percentile(0.99):.0f} ms"
-        kinds = collections.Counter((request.failure or str(request.status)) for request in self.failed)
-        return text + (f" ({', '.join(f'{count} {kind}' for kind, count in kinds.most_common())})" if kinds else "")
 
 
 class Load:
@@ -73,12 +22,16 @@ class Load:
         name: str,
         arguments: list[str],
         *,
+        way: str,
         node: str = "",
         labels: dict[str, str] | None = None,
     ) -> None:
-        self._cluster, self._namespace, self._name = cluster, namespace, name
+        self._cluster, self._namespace, self._name, self._way = cluster, namespace, name, way
         cluster.apply(objects.load(namespace, name, arguments, node=node, labels=labels))
-        cluster.wait_for(self._ready, f"load pod {name} is ready", seconds=60)
+
+    def started(self) -> None:
+        """Wait until it sends."""
+        self._cluster.wait_for(self._ready, f"load pod {self._name} is ready", seconds=60)
 
     def _ready(self) -> bool:
         found = self._cluster.request("GET", f"/api/v1/namespaces/{self._namespace}/pods/{self._name}")
@@ -86,24 +39,21 @@ class Load:
 
     def seen(self) -> Report:
         """What it has seen up to now."""
-        return Report(tuple(Request(*row) for row in self._results(0)["rows"]))
+        found = self._results(0)
+        return Report(
+            tuple(
+                Request(found["epoch"] + began, status, pod, milliseconds, failure, f"{self._name}/{client}", self._way)
+                for began, status, pod, milliseconds, failure, client in found["rows"]
+            )
+        )
 
     def certificates(self) -> dict[str, int]:
         """Fingerprint -> handshakes that showed it, where the load speaks TLS."""
         return dict(self._results(10**9)["certificates"])
 
-    def epoch(self) -> float:
-        """Wall clock's time of the load's start: what `Request.began` counts from."""
-        return float(self._results(10**9)["epoch"])
-
-    def now(self) -> float:
-        """The load's own clock: the start of its newest request."""
-        requests = self.seen().requests
-        return max((request.began + request.milliseconds / 1000 for request in requests), default=0.0)
-
     def more(self, count: int, *, seconds: float = 60) -> None:
         """Wait until *count* more requests are done: so that a test judges enough of them, however fast they are."""
-        last = len(self.seen()) + count - 1
+        last = len(self._results(0)["rows"]) + count - 1
         self._cluster.wait_for(lambda: self._results(last)["rows"], f"{count} more requests", seconds=seconds)
 
     def stop(self) -> Report:
@@ -116,3 +66,32 @@ class Load:
 
     def _path(self, path: str) -> str:
         return self._cluster.proxied(self._namespace, self._name, PORT, path)
+
+
+class Loads:
+    """The same load on several ways at once: through the gateway and through a sidecar. Used as one."""
+
+    def __init__(self, loads: Iterable[Load]) -> None:
+        self._loads = list(loads)
+        for load in self._loads:
+            load.started()
+
+    def seen(self) -> Report:
+        return Report.joined(load.seen() for load in self._loads)
+
+    def certificates(self) -> list[dict[str, int]]:
+        """Of each way."""
+        return [load.certificates() for load in self._loads]
+
+    def now(self) -> float:
+        """The loads' own clock: the end of their newest request."""
+        requests = self.seen().requests
+        return max((request.began + request.milliseconds / 1000 for request in requests), default=0.0)
+
+    def more(self, count: int, *, seconds: float = 60) -> None:
+        """Wait until *count* more requests are done on each way."""
+        for load in self._loads:
+            load.more(count, seconds=seconds)
+
+    def stop(self) -> Report:
+        return Report.joined([load.stop() for load in self._loads])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,29 +79,35 @@ def service(namespace: str, name: str) -> dict[str, Any]:
 
 
 def policy(
-    namespace: str, weights: dict[str, int], *, hostname: str, route: dict[str, Any] | None = None, **more: Any
+    namespace: str,
+    weights: dict[str, int],
+    *,
+    hostname: str = "",
+    route: dict[str, Any] | None = None,
+    listener: dict[str, Any] | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
-    """A policy of the gateway `edge` for one host, which splits between Services; *more* is of its specification."""
+    """A policy of the gateway `edge` for one host (empty: for all) that splits between Services; *more*: of its spec."""
     references = [{"name": name, "port": 80, "weight": weight} for name, weight in weights.items()]
+    http = {"name": "http", "port": 80, "protocol": "HTTP"}
     return {
         "apiVersion": "fairlead.dev/v1alpha1",
         "kind": "LoadBalancerPolicy",
         "metadata": {"name": "site", "namespace": namespace},
         "spec": {
             "proxies": {"gateway": "edge"},
-            "listeners": [{"name": "http", "port": 80, "protocol": "HTTP", "hostnames": [hostname]}],
+            "listeners": [{**(listener or http), **({"hostnames": [hostname]} if hostname else {})}],
             "routes": [{"name": "all", "backendRefs": references, **(route or {})}],
             **more,
         },
     }
 
 
-def sidecar_policy(namespace: str, weights: dict[str, int], *, labels: dict[str, str]) -> dict[str, Any]:
-    """A policy of the sidecars of pods with *labels*: what they call on port 80 of their loopback."""
-    made = policy(namespace, weights, hostname="")
+def for_sidecars(policy: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
+    """The same as *policy* for the sidecars of pods with *labels*: what they call on their loopback."""
+    made = copy.deepcopy(policy)
     made["metadata"]["name"] = "sidecars"
     made["spec"]["proxies"] = {"sidecars": {"matchLabels": labels}}
-    made["spec"]["listeners"] = [{"name": "http", "port": 80, "protocol": "HTTP"}]
     return made
 
 

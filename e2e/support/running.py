@@ -7,7 +7,7 @@ import os
 import pathlib
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import kubernetes
@@ -48,6 +48,14 @@ class RunningCluster(Cluster):
     def pods(self, namespace: str, selector: str) -> list[dict[str, Any]]:
         path = f"/api/v1/namespaces/{namespace}/pods?labelSelector={selector}"
         return list(self.request("GET", path)["items"])
+
+    def names(self, namespace: str, selector: str) -> set[str]:
+        return {pod["metadata"]["name"] for pod in self.pods(namespace, selector)}
+
+    def kill(self, namespace: str, pods: Iterable[str]) -> None:
+        """End pods at once, without grace."""
+        for pod in pods:
+            self.request("DELETE", f"/api/v1/namespaces/{namespace}/pods/{pod}?gracePeriodSeconds=0")
 
     def proxied(self, namespace: str, pod: str, port: int, path: str) -> str:
         """Path by which the API server passes a request on to a pod."""

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import secrets
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from e2e.support import objects
-from e2e.support.load import Load
+from e2e.support.load import Load, Loads
 from e2e.support.running import RunningCluster
 from tests.support.kube import ApiError
 
 #: Labels of pods that have a sidecar.
 CALLER = {"e2e": "caller"}
-GATEWAY = "http://fairlead-gateway-edge.fairlead-system"
+GATEWAY = "fairlead-gateway-edge.fairlead-system"
+EVERY_WAY = ("the gateway", "a sidecar")
 
 
 class Site:
-    """One site behind the gateway `edge`. Tests share the gateway's port, so each has its host name."""
+    """One site behind the gateway `edge` and behind sidecars. Tests share the gateway's port, so each has its host."""
 
     def __init__(self, cluster: RunningCluster, namespace: str) -> None:
         self.cluster, self.namespace, self.hostname = cluster, namespace, f"{namespace}.example.com"
         self._numbers = itertools.count(1)
+        self._callers = 0
 
     def app(self, name: str, *, replicas: int = 2, drain: int = 5) -> None:
         """The sample application with its Service, rolled out."""
@@ -31,29 +32,50 @@ class Site:
         self.cluster.apply(objects.deployment(self.namespace, name, replicas=replicas, drain=drain))
         self.cluster.rolled_out(self.namespace, name)
 
-    def policy(self, weights: dict[str, int], **more: Any) -> None:
-        """Split the site between Services by *weights*; returns when the gateway has it."""
-        self.cluster.programmed(objects.policy(self.namespace, weights, hostname=self.hostname, **more))
+    def policies(self, weights: dict[str, int], **more: Any) -> list[dict[str, Any]]:
+        """What splits the site between Services by *weights*: a policy of the gateway, and one of the sidecars."""
+        of_gateway = objects.policy(self.namespace, weights, hostname=self.hostname, **more)
+        return [of_gateway, objects.for_sidecars(of_gateway, CALLER)]
 
-    def load(self, *arguments: str, node: str = "") -> Load:
-        """Continuous load through the gateway, from *node*; *arguments* are those of ``e2e/app/load.py``."""
+    def policy(self, weights: dict[str, int], *, seconds: float = 30, **more: Any) -> None:
+        """Apply ``policies``; returns when the gateway and all sidecars that there are have them."""
+        of_gateway, of_sidecars = self.policies(weights, **more)
+        self.cluster.apply(of_sidecars)
+        self.cluster.programmed(of_gateway, seconds=seconds)
+        self._sidecars_programmed(seconds)
+
+    def load(self, *arguments: str, node: str = "", scheme: str = "http", ways: Sequence[str] = EVERY_WAY) -> Loads:
+        """Continuous load on each of *ways*, from *node*; *arguments* are those of ``e2e/app/load.py``."""
+        made = Loads(self._load(way, scheme, arguments, node) for way in ways)
+        self._sidecars_programmed()
+        return made
+
+    def _load(self, way: str, scheme: str, arguments: Sequence[str], node: str) -> Load:
+        host, labels = GATEWAY, {}
+        if way == "a sidecar":
+            self.injected()
+            self._callers += 1
+            host, labels = "127.0.0.1", CALLER
+        words = ["--url", f"{scheme}://{host}/", "--host", self.hostname, *arguments]
         name = f"load-{next(self._numbers)}"
-        words = ["--url", f"{GATEWAY}/", "--host", self.hostname, *arguments]
-        return Load(self.cluster, self.namespace, name, words, node=node)
+        return Load(self.cluster, self.namespace, name, words, way=way, node=node, labels=labels)
 
-    def sidecar_policy(self, weights: dict[str, int]) -> None:
-        """The same split for pods that call their own sidecar: those of ``sidecar_load``."""
-        self.cluster.apply(objects.sidecar_policy(self.namespace, weights, labels=CALLER))
+    def injected(self) -> None:
+        """Wait until the API server asks about pods of the namespace: the leader has written it into the webhook."""
+        path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/fairlead-injector"
 
-    def sidecar_load(self, *arguments: str) -> Load:
-        """Continuous load from a pod with a sidecar, which it calls on its loopback."""
-        name = f"caller-{next(self._numbers)}"
-        words = ["--url", "http://127.0.0.1/", "--host", "web", *arguments]
-        return Load(self.cluster, self.namespace, name, words, labels=CALLER)
+        def asked() -> bool:
+            hooks = self.cluster.request("GET", path)["webhooks"]
+            return any(self.namespace in str(hook["namespaceSelector"]) for hook in hooks)
 
-    def sidecars_programmed(self, count: int) -> None:
-        """Wait until *count* sidecars have the policy as it is now."""
-        policy = objects.sidecar_policy(self.namespace, {}, labels=CALLER)
+        self.cluster.wait_for(asked, "the webhook is for this namespace", seconds=30)
+
+    def _sidecars_programmed(self, seconds: float = 30) -> None:
+        """Wait until all sidecars that were made have the policy as it is now."""
+        count = self._callers
+        if not count:
+            return
+        policy = self.policies({})[1]
 
         def done() -> bool:
             found = self.cluster.get(policy)
@@ -63,7 +85,7 @@ class Site:
                 and status.get("proxies", {}).get("summary") == f"{count}/{count}"
             )
 
-        self.cluster.wait_for(done, f"{count} sidecars are programmed", seconds=60)
+        self.cluster.wait_for(done, f"{count} sidecars are programmed", seconds=seconds)
 
     # Changes
 
@@ -78,60 +100,6 @@ class Site:
     def _patch(self, app: str, change: dict[str, Any]) -> None:
         self.cluster.request("PATCH", f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{app}", change)
         self.cluster.rolled_out(self.namespace, app)
-
-    def kill(self, namespace: str, selector: str) -> int:
-        """End all pods of *selector* at once, without grace; returns how many there were."""
-        pods = self.cluster.pods(namespace, selector)
-        for pod in pods:
-            path = f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}?gracePeriodSeconds=0"
-            self.cluster.request("DELETE", path)
-        return len(pods)
-
-    # Nodes
-
-    def workers(self) -> list[str]:
-        """Nodes that run pods of ours."""
-        nodes = self.cluster.request("GET", "/api/v1/nodes")["items"]
-        return sorted(node["metadata"]["name"] for node in nodes if not node["spec"].get("taints"))
-
-    @contextlib.contextmanager
-    def cordoned(self, node: str) -> Iterator[None]:
-        """Nothing new on *node* meanwhile."""
-        path = f"/api/v1/nodes/{node}"
-        self.cluster.request("PATCH", path, {"spec": {"unschedulable": True}})
-        try:
-            yield
-        finally:
-            self.cluster.request("PATCH", path, {"spec": {"unschedulable": None}})
-
-    def drain(self, node: str) -> int:
-        """Evict what runs on *node*, as ``kubectl drain`` does, budgets respected; returns how many pods that were."""
-        path = f"/api/v1/pods?fieldSelector=spec.nodeName={node}"
-        skipped = {"DaemonSet", "Node"}
-        evicted: set[tuple[str, str]] = set()
-
-        def empty() -> bool:
-            pods = [
-                (pod["metadata"]["namespace"], pod["metadata"]["name"])
-                for pod in self.cluster.request("GET", path)["items"]
-                if not {owner["kind"] for owner in pod["metadata"].get("ownerReferences", [])} & skipped
-            ]
-            for pod in set(pods) - evicted:
-                with contextlib.suppress(ApiError):  # 429: a budget does not allow it yet
-                    self._evict(*pod)
-                    evicted.add(pod)
-            return not pods
-
-        self.cluster.wait_for(empty, f"{node} is drained", seconds=180)
-        return len(evicted)
-
-    def _evict(self, namespace: str, name: str) -> None:
-        eviction = {
-            "apiVersion": "policy/v1",
-            "kind": "Eviction",
-            "metadata": {"name": name, "namespace": namespace},
-        }
-        self.cluster.request("POST", f"/api/v1/namespaces/{namespace}/pods/{name}/eviction", eviction)
 
     # State
 
