@@ -1,4 +1,4 @@
-"""A node is drained under load, with whatever of the application and of Fairlead is on it."""
+"""A node is drained, or vanishes, with whatever of the application and of Fairlead is on it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from e2e.support import objects
+from e2e.support.machines import Machines
 from e2e.support.nodes import Nodes
 from e2e.support.site import Site
+
+#: Seconds after which no request may fail any more: Kubernetes' own grace (50 s), its controllers' rounds, and ours.
+BOUND = 75.0
 
 
 @pytest.mark.timeout(420)
@@ -26,3 +30,34 @@ def test_a_node_is_drained(site: Site, nodes: Nodes, proved: Callable[[str], Non
 
     assert not report.failed, report.words()
     proved(f"a node drained, {evicted} pods evicted: {report.words()}")
+
+
+@pytest.mark.timeout(600)
+def test_a_node_vanishes(site: Site, nodes: Nodes, hosts: Machines, proved: Callable[[str], None]) -> None:
+    """Without a word. Nobody can know it at once: Kubernetes calls the node lost after its grace.
+
+    Until then requests that go there wait for an answer that does not come; those that are tried again elsewhere succeed.
+    Connections to the gateway that was on the node are lost with it, whatever Fairlead does.
+    """
+    site.app("web", replicas=4)
+    site.policy({"web": 1}, route={"timeouts": {"request": "10s", "backendRequest": "1s"}, **objects.RETRY})
+    safe, lost = nodes.workers()[:2]
+    there = {pod for pod, node in site.pods("web").items() if node == lost}
+    running = site.load("--rate", "50", "--clients", "40", "--timeout", "5", "--new-connections", node=safe)
+    running.more(200)
+    died = running.now()
+    with nodes.vanished(lost, hosts):
+        running.more(50)
+        site.cluster.wait_for(lambda: running.now() > died + BOUND, f"{BOUND:.0f} s have passed", seconds=BOUND + 60)
+        running.more(300)
+        report = running.stop()
+    late = report.after(died + BOUND)
+    last = max((request.began for request in report.failed), default=died) - died
+
+    assert there, "nothing ran on the node that is lost"
+    assert not report.after(died + 5).by_pod().keys() & there
+    assert not late.failed, f"later than {BOUND:.0f} s after the loss: {late.words()}"
+    proved(
+        f"a node with {len(there)} of 4 pods, a gateway and an operator vanished: the last failure {last:.0f} s after it "
+        f"(bound {BOUND:.0f} s), none of {len(late)} afterwards; in all {report.words()}"
+    )

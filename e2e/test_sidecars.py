@@ -1,4 +1,4 @@
-"""What is special about sidecars that the webhook injects: Jobs that end, pods that are older than their policy."""
+"""What is special about sidecars that the webhook injects: Jobs that end, older pods, connections that are captured."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from e2e.support import objects
+from e2e.support.load import Load, Loads
+from e2e.support.report import Report
 from e2e.support.site import CALLER, Site
 
 
@@ -50,3 +52,60 @@ def test_a_job_with_a_sidecar_ends_and_an_older_pod_is_named(site: Site, proved:
 
     site.cluster.wait_for(ended, "the Job has succeeded, sidecar and all", seconds=90)
     proved("a Job called its sidecar at once and ended with it; the pod without a sidecar is named in the status")
+
+
+@pytest.mark.timeout(300)
+def test_captured_connections_follow_the_policy_of_their_service(site: Site, proved: Callable[[str], None]) -> None:
+    """Clients call the Service by its name, as they always have; each request is a connection of its own.
+
+    kube-proxy would take any pod for each; the policy keeps a client by its cookie.
+    """
+    site.app("web", replicas=4)
+    policy = objects.attached(site.namespace, "web", sessionPersistence={"type": "Cookie", "name": "SERVERID"})
+    site.cluster.apply(policy)
+    words = ["--url", "http://web/", "--rate", "40", "--clients", "20", "--cookies", "--new-connections"]
+    plain = Load(site.cluster, site.namespace, "plain", words, way="kube-proxy")
+    labels, annotations = {"fairlead.dev/inject": "true"}, {"fairlead.dev/mode": "Capture"}
+    _capturing(site, labels, annotations)
+    captured = Load(
+        site.cluster, site.namespace, "captured", words, way="Capture", labels=labels, annotations=annotations
+    )
+    both = Loads([plain, captured])
+    both.more(400)
+    site.restart("web")
+    both.more(200)
+    without, through = plain.stop(), captured.stop()
+
+    assert _injected(site, "captured")
+    assert not through.failed, through.words()
+    assert max(_pods_each(without).values()) >= 3, "kube-proxy keeps clients too: the scenario shows nothing"
+    # A rollout replaces every pod, two at a time or so: a session moves when its own goes, and perhaps once more.
+    assert max(_pods_each(through).values()) <= 4
+    before = Report(tuple(through.requests[:400]))
+    assert set(_pods_each(before).values()) == {1}
+    assert len(before.by_pod()) == 4
+    proved(
+        f"{through.words()}: every one of 20 clients stayed on its pod for 400 requests, and a rollout cost none; "
+        f"the same by {without.words()}, up to {max(_pods_each(without).values())} pods a client"
+    )
+
+
+def _pods_each(report: Report) -> dict[str, int]:
+    """Client -> how many pods have answered it."""
+    found: dict[str, set[str]] = {}
+    for request in report.requests:
+        if request.good:
+            found.setdefault(request.client, set()).add(request.pod)
+    return {client: len(pods) for client, pods in found.items()}
+
+
+def _capturing(site: Site, labels: dict[str, str], annotations: dict[str, str]) -> None:
+    """Wait until a new pod would be told to redirect the Service: all operators know of the policy."""
+    probe = objects.load(site.namespace, "probe", ["--url", "http://web/"], labels=labels, annotations=annotations)
+
+    def told() -> bool:
+        path = f"/api/v1/namespaces/{site.namespace}/pods?dryRun=All"
+        made = site.cluster.request("POST", path, probe)
+        return bool(made["metadata"]["annotations"].get("fairlead.dev/captured"))
+
+    site.cluster.wait_for(told, "pods are told to redirect the Service", seconds=30)

@@ -25,9 +25,10 @@ class Load:
         way: str,
         node: str = "",
         labels: dict[str, str] | None = None,
+        annotations: dict[str, str] | None = None,
     ) -> None:
         self._cluster, self._namespace, self._name, self._way = cluster, namespace, name, way
-        cluster.apply(objects.load(namespace, name, arguments, node=node, labels=labels))
+        cluster.apply(objects.load(namespace, name, arguments, node=node, labels=labels, annotations=annotations))
 
     def started(self) -> None:
         """Wait until it sends."""

@@ -19,6 +19,10 @@ class Nodes:
         nodes = self._cluster.request("GET", "/api/v1/nodes")["items"]
         return sorted(node["metadata"]["name"] for node in nodes if not node["spec"].get("taints"))
 
+    def control_planes(self) -> list[str]:
+        path = "/api/v1/nodes?labelSelector=node-role.kubernetes.io/control-plane"
+        return sorted(node["metadata"]["name"] for node in self._cluster.request("GET", path)["items"])
+
     @contextlib.contextmanager
     def cordoned(self, node: str) -> Iterator[None]:
         """Nothing new on *node* meanwhile."""

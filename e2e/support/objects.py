@@ -111,8 +111,24 @@ def for_sidecars(policy: dict[str, Any], labels: dict[str, str]) -> dict[str, An
     return made
 
 
+def attached(namespace: str, service: str, **spec: Any) -> dict[str, Any]:
+    """A policy that is about a Service, whoever calls it; *spec* says what."""
+    return {
+        "apiVersion": "fairlead.dev/v1alpha1",
+        "kind": "LoadBalancerPolicy",
+        "metadata": {"name": service, "namespace": namespace},
+        "spec": {"targetRefs": [{"kind": "Service", "name": service}], **spec},
+    }
+
+
 def load(
-    namespace: str, name: str, arguments: Sequence[str], *, node: str = "", labels: dict[str, str] | None = None
+    namespace: str,
+    name: str,
+    arguments: Sequence[str],
+    *,
+    node: str = "",
+    labels: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """A pod that sends requests until it is told to stop; its results are on port 9000."""
     container = {
@@ -127,7 +143,12 @@ def load(
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": {"app": name, **(labels or {})}},
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {"app": name, **(labels or {})},
+            "annotations": annotations or {},
+        },
         "spec": {
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 2,
