@@ -14,7 +14,6 @@ from tests.support.kube import ApiError
 
 #: Labels of pods that have a sidecar.
 CALLER = {"e2e": "caller"}
-GATEWAY = "fairlead-gateway-edge.fairlead-system"
 EVERY_WAY = ("the gateway", "a sidecar")
 
 
@@ -51,14 +50,21 @@ class Site:
         return made
 
     def _load(self, way: str, scheme: str, arguments: Sequence[str], node: str) -> Load:
-        host, labels = GATEWAY, {}
+        labels = {}
         if way == "a sidecar":
             self.injected()
             self._callers += 1
             host, labels = "127.0.0.1", CALLER
+        else:
+            host = self._gateway()
         words = ["--url", f"{scheme}://{host}/", "--host", self.hostname, *arguments]
         name = f"load-{next(self._numbers)}"
         return Load(self.cluster, self.namespace, name, words, way=way, node=node, labels=labels)
+
+    def _gateway(self) -> str:
+        """Its address: the cluster's DNS is not what the scenarios are about."""
+        name, namespace = "fairlead-gateway-edge", "fairlead-system"
+        return str(self.cluster.request("GET", f"/api/v1/namespaces/{namespace}/services/{name}")["spec"]["clusterIP"])
 
     def injected(self) -> None:
         """Wait until the API server asks about pods of the namespace: the leader has written it into the webhook."""
