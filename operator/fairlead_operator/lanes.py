@@ -7,12 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class HoldOff:
-    """Waits for quiet, but not for ever: due *quiet* after the last mark, *longest* after the first at the latest."""
+    """Waits for quiet, but not for ever: due *quiet* after the last mark, *longest* after the first at the latest.
+
+    With *eager*, whoever comes after a rest (no run ended within *longest* before) waits that long only: a single change is
+    not held up for others that do not come, and a burst costs one run more.
+    """
 
     quiet: float
     longest: float
+    eager: float | None = None
     _first: float | None = None
     _last: float = 0.0
+    _ended: float = float("-inf")
 
     def mark(self, now: float) -> None:
         self._last = now
@@ -21,10 +27,19 @@ class HoldOff:
 
     def due(self) -> float | None:
         """When to run; None: nothing waits."""
-        return None if self._first is None else min(self._last + self.quiet, self._first + self.longest)
+        if self._first is None:
+            return None
+        if self.eager is not None and self._first - self._ended >= self.longest:
+            return self._first + self.eager
+        return min(self._last + self.quiet, self._first + self.longest)
 
     def ran(self) -> None:
+        """What was marked is in the run that begins."""
         self._first = None
+
+    def ended(self, now: float) -> None:
+        """The run is over."""
+        self._ended = now
 
 
 @dataclass(slots=True)

@@ -37,7 +37,7 @@ from fairlead_xds.translate import Translator, load_assignment
 
 log = logging.getLogger(__name__)
 
-CONFIG_QUIET, CONFIG_LONGEST = 0.020, 0.100
+CONFIG_QUIET, CONFIG_LONGEST, CONFIG_EAGER = 0.020, 0.100, 0.002
 ENDPOINT_WINDOW = 0.025
 STATUS_QUIET, STATUS_LONGEST = 0.100, 1.000
 
@@ -91,7 +91,7 @@ class ControlPlane:
         self._handover = Handover()
         self._why_handover: tuple[tuple[str, ...], float] = ((), 0.0)
         self._progress = Progress(on_report or (lambda _report: None), store.current)
-        self._config = HoldOff(CONFIG_QUIET, CONFIG_LONGEST)
+        self._config = HoldOff(CONFIG_QUIET, CONFIG_LONGEST, CONFIG_EAGER)
         self._endpoints = LeadingEdge(ENDPOINT_WINDOW)
         self._status = HoldOff(STATUS_QUIET, STATUS_LONGEST)
         self._settle, self._status_from = settle, 0.0
@@ -255,6 +255,7 @@ class ControlPlane:
         self._move_sidecars()
         self._store.retain(snapshots)
         self._begin_handover(what)
+        self._config.ended(self._time())
         self._mark_status()
         for callback in self._on_config:
             callback()

@@ -32,6 +32,30 @@ def test_hold_off_forgets_what_it_ran_for() -> None:
     assert lane.due() == 5.02
 
 
+def test_after_a_rest_a_hold_off_is_short() -> None:
+    lane = HoldOff(quiet=0.02, longest=0.1, eager=0.002)
+    lane.mark(1.0)
+    lane.mark(1.001)
+
+    assert lane.due() == 1.0 + 0.002
+
+
+def test_a_burst_is_two_runs_and_not_one_for_each_change() -> None:
+    """Rest is counted from the end of a run: one that takes long does not make the next one eager."""
+    lane = HoldOff(quiet=0.02, longest=0.1, eager=0.002)
+    lane.mark(1.0)
+    lane.ran()
+    lane.ended(1.3)
+    lane.mark(1.31)
+    lane.mark(1.32)
+
+    assert lane.due() == 1.32 + 0.02
+    lane.ran()
+    lane.ended(1.35)
+    lane.mark(1.5)
+    assert lane.due() == 1.5 + 0.002
+
+
 def test_leading_edge_runs_at_once() -> None:
     lane = LeadingEdge(window=0.025)
     assert lane.due() is None
