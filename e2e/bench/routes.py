@@ -12,9 +12,9 @@ from e2e.support import objects
 from e2e.support.site import Site
 
 #: Connections that ask again and again; kube-proxy spreads them over the gateways.
-POLLERS = 4
+POLLERS = 2
 #: Seconds between a client's questions: more often, and the clients would take the cores that they measure.
-PAUSE = 0.004
+PAUSE = 0.005
 LIMIT = 10.0
 
 
