@@ -15,6 +15,8 @@ from e2e.support.site import Site
 POLLERS = 2
 #: Seconds between a client's questions: more often, and the clients would take the cores that they measure.
 PAUSE = 0.005
+#: Seconds between two policies: people and pipelines change one at a time, and changes that follow each other are collected.
+REST = 0.3
 LIMIT = 10.0
 
 
@@ -36,6 +38,7 @@ def measure(site: Site, count: int) -> list[Figure]:
         first.append(times[0])
         last.append(times[-1])
         site.cluster.delete(manifest)
+        time.sleep(REST)
     shape = {"services": 1, "streams": 0, "unit": "ms"}
     return [
         Figure(what="kubectl apply of a route -> first 200", samples=first, target=30, **shape),  # type: ignore[arg-type]
