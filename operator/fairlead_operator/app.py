@@ -278,6 +278,8 @@ class Operator:
         return self.server.proxies()
 
     def _report(self, report: Report) -> None:
+        if report.refusal:
+            return
         self.metrics.changes += 1
         self.metrics.propagation.observe(report.seconds)
 

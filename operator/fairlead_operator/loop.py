@@ -19,6 +19,7 @@ from fairlead_operator.fleet import Fleet
 from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.handover import PATIENCE, Handover
 from fairlead_operator.lanes import HoldOff, LeadingEdge
+from fairlead_operator.late_refusals import LateRefusals
 from fairlead_operator.progress import Progress, Report
 from fairlead_operator.quarantine import Quarantine
 from fairlead_operator.reconcile import Reconciled
@@ -75,6 +76,7 @@ class ControlPlane:
         self._translator = Translator()
         self._quarantine = Quarantine()
         self._refused_secrets = RefusedSecrets()
+        self._late_refusals = LateRefusals(store.current)
         self._fleet = Fleet(proxies)
         self._tally = Tally()
         self._statuses = Statuses(
@@ -83,6 +85,7 @@ class ControlPlane:
             tally=self._tally,
             quarantine=self._quarantine,
             refused_secrets=self._refused_secrets,
+            late_refusals=self._late_refusals,
             sink=on_status or (lambda _ref, _status: None),
             clock=now,
             peers=peers,
@@ -335,6 +338,7 @@ class ControlPlane:
 
     def disconnected(self, proxy: Proxy) -> None:
         log.info("proxy %s of %s disconnected", proxy.node.id, proxy.key)
+        self._late_refusals.forget(proxy)
         self._left(proxy, proxy.key)
 
     def moved(self, proxy: Proxy, before: str) -> None:
@@ -350,6 +354,8 @@ class ControlPlane:
 
     def acked(self, proxy: Proxy, event: Acked) -> None:
         self._progress.acked(proxy, self._time())
+        if self._late_refusals.accept(proxy, event.type_url, event.versions):
+            self._mark_status()
         if event.type_url is TypeUrl.SECRET:
             self._accepted_secrets(self._store.current(proxy.key), event.versions)
         if event.type_url is not TypeUrl.ENDPOINT:
@@ -368,14 +374,17 @@ class ControlPlane:
             return
         snapshot = self._store.current(proxy.key)
         again = False
+        self._progress.refused(proxy, event.type_url, event.versions, message=event.message, now=self._time())
         for name, version in event.versions.items():
             resource = snapshot.get(event.type_url, name)
             if resource is None or resource.version != version:
                 continue
             if event.type_url is TypeUrl.SECRET:
                 again |= self._refused_secrets.refuse(resource, event.message, proxy.node.id)
-            else:
+            elif event.type_url is not TypeUrl.ENDPOINT and self._quarantine.blames(resource.origins):
                 again |= self._quarantine.refuse(resource.origins, event.message, proxy.node.id)
+            else:
+                self._late_refusals.refuse(proxy, event.type_url, name, version=version, message=event.message)
         if again:
             self._config.mark(self._time())
         self._mark_status()

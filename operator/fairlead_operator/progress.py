@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from fairlead_operator.fleet import has_version
@@ -15,13 +16,15 @@ MOST = 256
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A change that every connected proxy of a gateway has acknowledged.
+    """A change that every connected proxy of a gateway has acknowledged, or that one has refused.
 
     Attributes:
         what: the objects that changed.
-        resources: how many resources of each type it made different.
-        proxies: who acknowledged, in order.
-        seconds: from the event to the last acknowledgement.
+        resources: how many resources of each type it made different, or removed if it did nothing else.
+        proxies: who acknowledged, in order; or who refused.
+        seconds: from the event to the last acknowledgement, or to the refusal.
+        removed: nothing came or changed, something went.
+        refusal: the proxy's words; empty: it was acknowledged.
     """
 
     key: str
@@ -29,6 +32,8 @@ class Report:
     resources: dict[str, int]
     proxies: tuple[str, ...]
     seconds: float
+    removed: bool = False
+    refusal: str = ""
 
 
 @dataclass(slots=True)
@@ -36,7 +41,7 @@ class _Open:
     key: str
     what: tuple[str, ...]
     since: float
-    wanted: dict[tuple[TypeUrl, str], str]
+    wanted: dict[tuple[TypeUrl, str], str | None]
     done: list[str] = field(default_factory=list)
     waiting: set[Proxy] = field(default_factory=set)
 
@@ -58,13 +63,16 @@ class Progress:
         snapshot: Snapshot,
         proxies: list[Proxy],
     ) -> None:
-        """*changes* of *key* are on their way to *proxies*. Removals are not waited for: proxies need not name them."""
-        wanted = {
-            (type_url, name): resource.version
+        """*changes* of *key* are on their way to *proxies*.
+
+        Removals go last and say nothing new to who waits for a change: they are waited for where there is nothing else.
+        """
+        versions = {
+            (type_url, name): resource.version if (resource := snapshot.get(type_url, name)) is not None else None
             for type_url in TypeUrl
             for name in changes.names(type_url)
-            if (resource := snapshot.get(type_url, name)) is not None
         }
+        wanted = {named: version for named, version in versions.items() if version is not None} or versions
         if wanted and proxies:
             self._open.append(_Open(key, what, since, dict(wanted), waiting=set(proxies)))
             del self._open[:-MOST]
@@ -76,6 +84,18 @@ class Progress:
                 entry.waiting.discard(proxy)
                 entry.done.append(proxy.node.id)
                 self._close_if_done(entry, now)
+
+    def refused(
+        self, proxy: Proxy, type_url: TypeUrl, versions: Mapping[str, str | None], *, message: str, now: float
+    ) -> None:
+        """*proxy* has refused these: the changes that brought them are over."""
+        for entry in list(self._open):
+            if proxy in entry.waiting and any(
+                version is not None and entry.wanted.get((type_url, name)) == version
+                for name, version in versions.items()
+            ):
+                self._open.remove(entry)
+                self._report(self._told(entry, (proxy.node.id,), now, refusal=message))
 
     def disconnected(self, proxy: Proxy, now: float) -> None:
         """*proxy* is gone: nobody waits for it."""
@@ -89,8 +109,8 @@ class Progress:
         for (type_url, name), version in entry.wanted.items():
             resource = current.get(type_url, name)
             # A version that was overtaken by a newer one, or by a removal, is not waited for.
-            overtaken = resource is None or resource.version != version
-            if not overtaken and not has_version(proxy, type_url, name, version):
+            overtaken = (resource.version if resource is not None else None) != version
+            if not overtaken and not _obeyed(proxy, type_url, name, version):
                 return False
         return True
 
@@ -99,7 +119,17 @@ class Progress:
             return
         self._open.remove(entry)
         if entry.done:
-            counts: dict[str, int] = {}
-            for type_url, _ in entry.wanted:
-                counts[type_url.short] = counts.get(type_url.short, 0) + 1
-            self._report(Report(entry.key, entry.what, counts, tuple(entry.done), now - entry.since))
+            self._report(self._told(entry, tuple(entry.done), now))
+
+    @staticmethod
+    def _told(entry: _Open, proxies: tuple[str, ...], now: float, *, refusal: str = "") -> Report:
+        counts = Counter(type_url.short for type_url, _ in entry.wanted)
+        removed = not any(entry.wanted.values())
+        return Report(entry.key, entry.what, dict(counts), proxies, now - entry.since, removed, refusal)
+
+
+def _obeyed(proxy: Proxy, type_url: TypeUrl, name: str, version: str | None) -> bool:
+    """The proxy has exactly this; None: it has nothing of that name any more."""
+    if version is not None:
+        return has_version(proxy, type_url, name, version)
+    return proxy.stream.snapshot.get(type_url, name) is None and not proxy.stream.removing(type_url, name)

@@ -60,6 +60,10 @@ class Quarantine:
         self._waiting.update(dict.fromkeys(rest))
         return True
 
+    def blames(self, origins: Iterable[Origin]) -> bool:
+        """Whether a refused resource of *origins* has a suspect: a form that no fleet has accepted."""
+        return any(not self._accepted(_form(origin)) for origin in origins)
+
     def accept(self, policy: LoadBalancerPolicy) -> bool:
         """Every proxy has this form. True: a policy that waited is tried now, reconcile again."""
         self._good[policy.ref] = policy

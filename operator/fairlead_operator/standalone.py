@@ -175,13 +175,16 @@ def complaint(condition: dict[str, Any]) -> str:
 
 
 def live_line(report: Report) -> str:
-    """``EndpointSlice shop/a -> 1 ClusterLoadAssignment; acknowledged by edge-1 after 3.1 ms``."""
+    """``EndpointSlice shop/a -> 1 ClusterLoadAssignment; acknowledged by edge-1 after 3.1 ms``; or refused, in its words."""
     shown = ", ".join(report.what[:3]) or "a policy held back, or tried again"
     if len(report.what) > 3:
         shown += f" and {len(report.what) - 3} more"
     resources = ", ".join(f"{count} {name}" for name, count in report.resources.items())
     who = ", ".join(report.proxies[:3]) + (f" and {len(report.proxies) - 3} more" if len(report.proxies) > 3 else "")
-    return f"  {shown} -> {resources}; acknowledged by {who} after {report.seconds * 1000:.1f} ms"
+    change = f"  {shown} -> {resources}{' removed' if report.removed else ''}"
+    if report.refusal:
+        return f"{change}; refused by {who}: {' '.join(report.refusal.split())}"
+    return f"{change}; acknowledged by {who} after {report.seconds * 1000:.1f} ms"
 
 
 def reachable(host: str) -> str:

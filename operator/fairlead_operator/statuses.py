@@ -10,12 +10,14 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
 from fairlead_operator.conditions import Findings
 from fairlead_operator.fleet import Fleet
+from fairlead_operator.late_refusals import LateRefusals
 from fairlead_operator.quarantine import Quarantine, Refusal
 from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
@@ -43,6 +45,7 @@ class Statuses:
         tally: Tally,
         quarantine: Quarantine,
         refused_secrets: RefusedSecrets,
+        late_refusals: LateRefusals,
         sink: StatusSink,
         clock: Callable[[], datetime.datetime],
         peers: Peers | None = None,
@@ -50,7 +53,7 @@ class Statuses:
         """*peers*: the replicas whose proxies count too."""
         self.now: dict[Ref, dict[str, Any]] = {}
         self._world, self._fleet, self._tally = world, fleet, tally
-        self._quarantine, self._refused_secrets = quarantine, refused_secrets
+        self._quarantine, self._refused_secrets, self._late_refusals = quarantine, refused_secrets, late_refusals
         self._sink, self._clock, self._peers = sink, clock, peers
         self._unsure: set[Ref] | None = None
         self._said: dict[Ref, tuple[Subject, Findings, Rollout, Counter[Health]]] = {}
@@ -110,7 +113,11 @@ class Statuses:
     ) -> Rollout:
         gateways = done.gateways.get(policy.ref, ())
         refusal = self._refusal(policy.ref, policy.generation, gateways)
-        return self._fleet.rollout(policy.ref, gateways, refusal, served=not held and not findings.accepted)
+        rollout = self._fleet.rollout(policy.ref, gateways, refusal, served=not held and not findings.accepted)
+        late = None if rollout.refusal else self._late_refusals.refusals(policy.ref, gateways)
+        if late is None:
+            return rollout
+        return replace(rollout, rejected=tuple(sorted(late.proxies)), refusal=str(late))
 
     def _refusal(self, ref: Ref, generation: int, gateways: Iterable[str]) -> Refusal | None:
         if (ref, generation) in self._quarantine.refused:

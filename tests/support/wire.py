@@ -85,6 +85,12 @@ class Wire:
         self.links.append(link)
         return link
 
+    def disconnect(self, observer: Observer, name: str) -> None:
+        """The proxy of that name goes."""
+        (link,) = (link for link in self.links if link.proxy.node.id == name)
+        self.links.remove(link)
+        observer.disconnected(link.proxy)
+
     def deliver(self) -> None:
         """Everything that is published reaches everybody."""
         while any(link.deliver() for link in self.links):

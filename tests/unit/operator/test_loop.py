@@ -315,6 +315,60 @@ async def test_of_several_new_policies_only_the_bad_one_is_held() -> None:
     }
 
 
+async def test_a_form_that_others_have_is_told_where_one_proxy_refuses_it() -> None:
+    """An older Envoy, a port that is taken on its machine: it keeps what it has, and nobody else loses anything."""
+    scene = Scene(_site("site", 80, "/new"), *backend("web"))
+    first = scene.connect("edge-1")
+    before = bodies(scene.current())
+    second = scene.connect("edge-2", refuse=_bad_path("/new"))
+
+    assert scene.told("site") == ("False", "Rejected")
+    assert scene.message("site").startswith("1/2 proxies; refused by edge-2: no /new")
+    assert bodies(scene.current()) == before
+    assert b"/new" in first.bodies[TypeUrl.ROUTE]["port-80/http"]
+
+    second.refuse = None
+    scene.apply(_site("site", 80, "/newer", generation=2))
+    assert scene.told("site") == ("True", "Programmed")
+
+
+async def test_a_proxy_that_refused_and_is_gone_is_not_told_of_any_more() -> None:
+    scene = Scene(_site("site", 80, "/new"), *backend("web"))
+    scene.connect("edge-1")
+    scene.connect("edge-2", refuse=_bad_path("/new"))
+    scene.wire.disconnect(scene.plane, "edge-2")
+    scene.settle()
+
+    assert scene.told("site") == ("True", "Programmed")
+
+
+async def test_refused_endpoints_are_told_to_the_policies_that_lead_there() -> None:
+    scene = Scene(_site("site", 80), _site("bystander", 81), *backend("web"))
+
+    def refuse(type_url: TypeUrl, name: str, body: bytes) -> str | None:
+        return "bad address" if type_url is TypeUrl.ENDPOINT and b"10.66.6.6" in body else None
+
+    scene.connect(refuse=refuse)
+    good = endpoint_slice("web", 8080, [endpoint("10.0.0.1")])
+    scene.apply(endpoint_slice("web", 8080, [endpoint("10.66.6.6")]))
+
+    assert scene.told("site") == ("False", "Rejected")
+    assert "refused by edge-1: bad address" in scene.message("site")
+    scene.apply(good)
+    assert scene.told("site") == ("True", "Programmed")
+
+
+async def test_a_refused_change_is_no_acknowledged_one() -> None:
+    scene = Scene(_site("site", 80, "/fine"), *backend("web"))
+    scene.connect(refuse=_bad_path("/bad"))
+    scene.reports.clear()
+    scene.apply(_site("site", 80, "/bad", generation=2))
+
+    first, *others = scene.reports
+    assert (first.proxies, first.refusal) == (("edge-1",), "no /bad")
+    assert not any(report.refusal for report in others)
+
+
 async def test_a_deleted_policy_that_comes_back_is_judged_anew() -> None:
     """Its generation is 1 again: neither the refusal nor the acceptance of the old one counts."""
     scene = Scene(_site("site", 80, "/bad"), *backend("web"))

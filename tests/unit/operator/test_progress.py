@@ -107,16 +107,52 @@ def test_nothing_is_reported_when_all_who_were_asked_are_gone() -> None:
     assert scene.reports == []
 
 
-def test_a_removal_is_not_waited_for() -> None:
+def test_a_change_does_not_wait_for_what_it_removes() -> None:
+    """Removals go last."""
     scene, client = Scene(), Client()
     scene.publish(_snapshot("1", also="b"), client)
     scene.deliver(client)
     scene.ack(client)
-    scene.publish(_snapshot("1"), client)
+    scene.publish(_snapshot("2"), client, what="second")
+    scene.deliver(client)
 
-    scene.progress.acked(client.proxy, 1.0)
+    scene.ack(client)
 
+    assert [(report.what, report.resources) for report in scene.reports[1:]] == [(("second",), {"Cluster": 1})]
+
+
+def test_a_removal_alone_is_reported_when_it_was_acknowledged() -> None:
+    scene, client = Scene(), Client()
+    scene.publish(_snapshot("1", also="b"), client)
+    scene.deliver(client)
+    scene.ack(client)
+    scene.publish(_snapshot("1"), client, what="b deleted")
+
+    scene.progress.acked(client.proxy, 1.0)  # of something else: the stream does not know of it yet
     assert len(scene.reports) == 1
+    scene.deliver(client)
+    scene.progress.acked(client.proxy, 1.0)  # it is on its way
+    assert len(scene.reports) == 1
+    scene.ack(client, 2.0)
+
+    assert scene.reports[1:] == [Report("edge", ("b deleted",), {"Cluster": 1}, ("edge-1",), 2.0, removed=True)]
+
+
+def test_a_change_that_is_refused_is_reported_as_that() -> None:
+    """What takes its place is another change, and its acknowledgement no acknowledgement of this one."""
+    scene, client = Scene(), Client()
+    scene.publish(_snapshot("1"), client, what="bad")
+    scene.deliver(client)
+    version = scene.snapshot.resources(TypeUrl.CLUSTER)["a"].version
+    scene.progress.refused(client.proxy, TypeUrl.CLUSTER, {"a": "another"}, message="no", now=1.0)
+    assert scene.reports == []
+    scene.progress.refused(client.proxy, TypeUrl.CLUSTER, {"a": version}, message="no", now=1.0)
+    scene.publish(_snapshot("0"), client, what="rollback")
+    scene.deliver(client)
+    scene.ack(client, 2.0)
+
+    assert scene.reports[0] == Report("edge", ("bad",), {"Cluster": 1}, ("edge-1",), 1.0, refusal="no")
+    assert all(report.what != ("bad",) for report in scene.reports[1:])
 
 
 def test_a_proxy_that_never_answers_costs_a_bounded_amount() -> None:

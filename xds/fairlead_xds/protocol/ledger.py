@@ -142,6 +142,16 @@ class Ledger:
             found.extend(self.resources.keys() - self.names)
         return found
 
+    def removing(self, name: str) -> bool:
+        """The client has yet to be told, or to confirm, that *name* is gone."""
+        if name in self.removes:
+            return True
+        return any(
+            name in flight.sent and flight.sent[name] is None
+            for flight in (self.flight, self.late)
+            if flight is not None
+        )
+
     def publish(self, resources: Mapping[str, Resource], changed: Iterable[str]) -> None:
         """Take *resources* for what the client should have; only *changed* names differ from before."""
         old, self.resources = self.resources, resources

@@ -170,6 +170,11 @@ class Stream(ABC):
         ledger = self._ledgers.get(type_url)
         return ledger.lacking() if ledger is not None else self._snapshot.resources(type_url).keys()
 
+    def removing(self, type_url: TypeUrl, name: str) -> bool:
+        """The client has yet to be told, or to confirm, that the resource is gone."""
+        ledger = self._ledgers.get(type_url)
+        return ledger is not None and ledger.removing(name)
+
     def unsettled(self) -> list[Unsettled]:
         """The types that have something to send, to answer, or to hear of."""
         return [
