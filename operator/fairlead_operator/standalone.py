@@ -161,8 +161,9 @@ class Standalone:
             self._told[ref] = text
 
     def _report(self, report: Report) -> None:
-        self.metrics.changes += 1
-        self.metrics.propagation.observe(report.seconds)
+        if not report.refusal:
+            self.metrics.changes += 1
+            self.metrics.propagation.observe(report.seconds)
         self.say(live_line(report))
 
 
