@@ -56,6 +56,9 @@ cluster-down: $(STAMP) ## end it, and the container engine if it is ours
 e2e: $(STAMP) ## end-to-end tests: cluster up, e2e/, cluster down, whatever happens (ARGS="-k word"; CLUSTER=current)
 	@$(BIN)/python -m e2e.cluster test -- e2e $(ARGS)
 
+e2e-telling: $(STAMP) ## the scenarios of it that say most, if this machine can run the cluster
+	@$(BIN)/python -m e2e.cluster telling
+
 bench-e2e: $(STAMP) ## measure in the cluster that `make cluster` left running (ARGS="--json FILE")
 	@$(BIN)/python -m e2e.bench $(ARGS)
 
@@ -68,4 +71,4 @@ lock: $(STAMP) ## write requirements.lock anew from pyproject.toml
 clean: ## remove what was made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv run tools test unit lint generated crds golden bench cluster cluster-down e2e bench-e2e check lock clean
+.PHONY: help venv run tools test unit lint generated crds golden bench cluster cluster-down e2e e2e-telling bench-e2e check lock clean

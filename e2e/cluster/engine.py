@@ -10,6 +10,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import time
 
 from e2e.cluster import leftovers, packages, places
@@ -18,8 +19,8 @@ from e2e.cluster.shell import ClusterError, run, say, step
 SOCKET = f"unix://{places.RUN}/docker.sock"
 PIDFILE = places.RUN / "docker.pid"
 BIP, POOL = "172.31.250.1/24", "base=172.31.240.0/21,size=24"
-#: Bit of CAP_SYS_RESOURCE in /proc/self/status.
-SYS_RESOURCE = 1 << 24
+#: Bits of capabilities in /proc/self/status.
+SYS_ADMIN, SYS_RESOURCE = 1 << 21, 1 << 24
 
 
 class Engine:
@@ -49,6 +50,19 @@ def running() -> Engine | None:
             return engine
     machine = Engine(own=False)
     return machine if shutil.which("docker") and _answers(machine) else None
+
+
+def impossible() -> str:
+    """Why no engine can be had on this machine; empty: one answers, or can be started."""
+    if running():
+        return ""
+    if sys.platform != "linux" or os.geteuid():
+        return "no container engine answers, and only root on Linux can start one"
+    if not _capabilities("CapEff") & SYS_ADMIN:
+        return "no container engine answers, and this machine lets nobody mount (CAP_SYS_ADMIN)"
+    if not shutil.which("apt-get") and not shutil.which("dockerd"):
+        return "no container engine answers, and there is no apt-get to install one"
+    return ""
 
 
 def start() -> Engine:
@@ -96,14 +110,18 @@ def _start() -> None:
 
 
 def _runtime(bin_folder: pathlib.Path) -> list[str]:
-    status = pathlib.Path("/proc/self/status").read_text()
-    bounding = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapBnd"))
-    if bounding & SYS_RESOURCE:
+    if _capabilities("CapBnd") & SYS_RESOURCE:
         return []
     wrapper = bin_folder / "runc-without-sys-resource"
     shutil.copyfile(pathlib.Path(__file__).with_name("runc_wrapper.py"), wrapper)
     wrapper.chmod(0o755)
     return [f"--add-runtime=bounded={wrapper}", "--default-runtime=bounded"]
+
+
+def _capabilities(which: str) -> int:
+    """A set of this process, by its name in /proc/self/status."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith(which))
 
 
 def left_behind() -> bool:
