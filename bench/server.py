@@ -12,6 +12,7 @@ from typing import Any
 
 import fairlead_operator.standalone  # noqa: F401 - what the product has loaded counts as memory
 from bench import objects, process
+from fairlead_operator import collector
 from fairlead_operator.loop import ENDPOINT_WINDOW, ControlPlane
 from fairlead_operator.progress import Report
 from fairlead_xds.auth import NodeClusterAuthenticator
@@ -110,6 +111,7 @@ class Server:
 
 
 async def main() -> None:
+    collector.tune()
     server = Server(int(sys.argv[1]), int(sys.argv[2]))
     names = ("start", "settled", "endpoint", "policy", "memory")
     try:

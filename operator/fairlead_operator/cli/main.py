@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+from fairlead_operator import collector
 from fairlead_operator.cli import bootstrap, inject, operator, translate
 from fairlead_operator.options import Options, StartError, joined, split
 
@@ -94,12 +95,14 @@ def _standalone(args: argparse.Namespace) -> int:
     async def main() -> int:
         return await Standalone(_options(args), lambda text: print(text, flush=True), welcome=welcome).run()
 
+    collector.tune()
     return asyncio.run(main())
 
 
 def _demo(args: argparse.Namespace) -> int:
     from fairlead_operator.demo import demo  # noqa: PLC0415 - quick --help
 
+    collector.tune()
     return asyncio.run(demo(_options(args)))
 
 

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairlead_operator import collector
 from fairlead_operator.options import StartError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         pod_uid=os.environ.get("POD_UID", ""),
         drain=DRAIN if config else 0.0,
     )
+    collector.tune()
     return asyncio.run(run_operator(options))
 
 
