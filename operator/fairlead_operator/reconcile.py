@@ -62,16 +62,22 @@ class Reconciled:
 
 @dataclass(slots=True)
 class _Port:
-    """A port of a gateway while policies claim it."""
+    """A port of a gateway while policies claim it.
+
+    Attributes:
+        hostnames: whose each is: of policies that are served here, and of those that are held and keep their place.
+        parts: what is served.
+    """
 
     tls: bool
     owner: Ref
     hostnames: dict[str, Ref] = field(default_factory=dict)
     parts: list[tuple[LoadBalancerPolicy, ListenerPart]] = field(default_factory=list)
 
-    def owner_of(self, hostname: str) -> Ref:
-        """Whose listener hostname covers *hostname* best; each hostname has one owner."""
-        return next(self.hostnames[own] for own in hostnames.covering(hostname) if own in self.hostnames)
+    def served(self) -> dict[str, Ref]:
+        """Those of ``hostnames`` whose policies are served."""
+        serving = {policy.ref for policy, _ in self.parts}
+        return {hostname: owner for hostname, owner in self.hostnames.items() if owner in serving}
 
 
 @dataclass(slots=True)
@@ -160,18 +166,29 @@ class _Placing:
         findings = _with_conflicts(parts.findings, conflicts, everywhere=len(conflicts) == len(keys))
         out.findings[policy.ref] = findings
         out.gateways[policy.ref] = set(keys)
-        if findings.accepted or effective is None:
+        if findings.accepted:
             return
-        if effective is not policy:
-            if self._barred(effective):
-                return
-            parts, keys = resolve(self.world, effective, self.attached), self._keys_of(effective)
-            conflicts = {key: found for key in keys if (found := _conflicts(self.gateways[key], effective))}
-            if parts.findings.accepted:
-                return
-        free = [key for key in keys if key not in conflicts]
+        if effective is policy:
+            self._serve(policy, parts, keys)
+        elif effective is None or not self._stands_in(effective):
+            for key in keys:
+                if key not in conflicts:
+                    _claim(self.gateways[key], policy)
+
+    def _stands_in(self, effective: LoadBalancerPolicy) -> bool:
+        """Serve *effective* instead of the policy as it is now. False: that cannot be served any more."""
+        parts = resolve(self.world, effective, self.attached)
+        if self._barred(effective) or parts.findings.accepted:
+            return False
+        self._serve(effective, parts, self._keys_of(effective))
+        return True
+
+    def _serve(self, policy: LoadBalancerPolicy, parts: Parts, keys: list[str]) -> None:
+        """Add *policy* to the proxies of *keys* where no older one has what it claims."""
+        free = [key for key in keys if not _conflicts(self.gateways[key], policy)]
         for key in free:
-            _merge(self.gateways[key], effective, parts)
+            _claim(self.gateways[key], policy)
+            _merge(self.gateways[key], policy, parts)
         if free or not keys:
             self._count(policy.ref, parts, free)
 
@@ -295,10 +312,14 @@ def _conflicts(gateway: _Gateway, policy: LoadBalancerPolicy) -> list[Problem]:
     return found
 
 
-def _merge(gateway: _Gateway, policy: LoadBalancerPolicy, parts: Parts) -> None:
+def _claim(gateway: _Gateway, policy: LoadBalancerPolicy) -> None:
+    """The ports and hostnames are this policy's: served, or kept for it while it is held and has no form that is good."""
     for listener in policy.spec.listeners or ():
         port = gateway.ports.setdefault(listener.port, _Port(listener.tls is not None, policy.ref))
         port.hostnames.update(dict.fromkeys(listener.hostnames or ("*",), policy.ref))
+
+
+def _merge(gateway: _Gateway, policy: LoadBalancerPolicy, parts: Parts) -> None:
     for part in parts.listeners:
         gateway.ports[part.port].parts.append((policy, part))
     _merge_backends(gateway, parts.backends)
@@ -342,10 +363,11 @@ def _yield_hosts(gateway: _Gateway, out: Reconciled) -> None:
     a hostname twice.
     """
     for number, port in gateway.ports.items():
+        owners = port.served()
         for index, (policy, part) in enumerate(port.parts):
             kept = []
             for host in part.virtual_hosts:
-                owner = port.owner_of(host.hostname)
+                owner = next(owners[own] for own in hostnames.covering(host.hostname) if own in owners)
                 if owner == policy.ref:
                     kept.append(host)
                     continue

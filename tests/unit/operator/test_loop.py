@@ -300,6 +300,23 @@ async def test_a_bad_edit_keeps_the_form_before_also_for_new_proxies() -> None:
     assert scene.told("site") == ("False", "Rejected")
 
 
+async def test_a_refused_policy_keeps_its_port_from_a_younger_one() -> None:
+    """The two do not swap when it is mended: the younger has never had the port."""
+    scene = Scene(*backend("web"))
+    client = scene.connect(refuse=_bad_path("/bad"))
+    younger = policy("younger", site_of(listener(80, "site.com"), "web"), age=1)
+
+    scene.apply(_site("site", 80, "/bad", age=9))
+    scene.apply(younger)
+    assert scene.told("site") == ("False", "Rejected")
+    assert scene.told("younger", "Accepted") == ("False", "Conflicted")
+    assert client.held[TypeUrl.LISTENER] == {}
+
+    scene.apply(_site("site", 80, "/fine", age=9, generation=2))
+    assert scene.told("site") == ("True", "Programmed")
+    assert scene.told("younger", "Accepted") == ("False", "Conflicted")
+
+
 async def test_of_several_new_policies_only_the_bad_one_is_held() -> None:
     """They arrive together, so the refused table names them all: each is tried alone."""
     scene = Scene(*backend("web"))

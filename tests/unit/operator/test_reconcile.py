@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.conditions import Findings
 from fairlead_operator.reconcile import reconcile
 from fairlead_operator.world import World
@@ -106,6 +107,43 @@ def test_a_bad_object_never_changes_what_another_gets(spec: Raw) -> None:
     assert bodies(snapshots(world)["edge"]) == bodies(alone)
     found = _findings(world, "bad")
     assert found.accepted or found.resolved
+
+
+def test_a_policy_that_is_held_keeps_its_ports() -> None:
+    """A younger one does not get them for as long as the older is being mended, only to lose them again."""
+    old, young = policy("old", site(listener(80), "web"), age=5), policy("young", site(listener(80), "other"), age=1)
+    world = world_of(old, young, *BACKENDS)
+
+    done = reconcile(world, {policy_ref("old"): None})
+
+    assert done.proxies["edge"].listeners == ()
+    assert reasons(done.findings[policy_ref("young")].accepted) == [("Conflicted", "spec.listeners[0].port")]
+
+
+def test_a_policy_that_is_held_takes_nothing_from_who_serves() -> None:
+    """It names the host more closely, but would not answer: the older goes on as it did before."""
+    wide = site(listener(80), [route("all", "web"), route("shop", "web", hostnames=["shop.com"])])
+    close = policy("close", site(listener(80, "shop.com"), "other"), age=1)
+    alone = snapshots(world_of(policy("wide", wide, age=9), *BACKENDS))["edge"]
+
+    done = reconcile(world_of(policy("wide", wide, age=9), close, *BACKENDS), {policy_ref("close"): None})
+
+    assert bodies(translate(done.proxies["edge"])) == bodies(alone)
+    assert done.findings[policy_ref("wide")] == Findings()
+
+
+def test_an_edit_that_is_held_is_as_if_it_were_not_made() -> None:
+    """The form before stands in, and what it does not claim is free."""
+    before = world_of(policy("old", site(listener(80), "web"), age=5))
+    good = before.policies[policy_ref("old")]
+    assert isinstance(good, LoadBalancerPolicy)
+    old = policy("old", site(listener(81), "web"), age=5, generation=2)
+    world = world_of(old, policy("young", site(listener(81), "other"), age=1), *BACKENDS)
+
+    done = reconcile(world, {policy_ref("old"): good})
+
+    assert [found.port for found in done.proxies["edge"].listeners] == [80, 81]
+    assert done.findings[policy_ref("young")].accepted == ()
 
 
 def test_a_policy_that_cannot_be_read_is_told_every_error() -> None:
