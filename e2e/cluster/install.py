@@ -23,12 +23,12 @@ def helm(*words: str | pathlib.Path, kubeconfig: pathlib.Path) -> str:
     return run(build.folder_of("helm") / "helm", "--kubeconfig", kubeconfig, *words)
 
 
-def install(kubeconfig: pathlib.Path) -> None:
-    """``helm upgrade --install``, and wait until operator and gateway are ready."""
+def install(kubeconfig: pathlib.Path, *more: str | pathlib.Path) -> None:
+    """``helm upgrade --install`` with *more* flags, and wait until operator and gateway are ready."""
     with step("helm install fairlead helm/fairlead"):
         helm(
             *("upgrade", "--install", RELEASE, places.ROOT / "helm/fairlead", "--namespace", NAMESPACE),
-            *("--create-namespace", "--values", HERE / "values.yaml"),
+            *("--create-namespace", "--values", HERE / "values.yaml", *more),
             kubeconfig=kubeconfig,
         )
         for workload in ("deployment/fairlead-operator", "deployment/fairlead-gateway-edge"):

@@ -19,6 +19,17 @@ class Nodes:
         nodes = self._cluster.request("GET", "/api/v1/nodes")["items"]
         return sorted(node["metadata"]["name"] for node in nodes if not node["spec"].get("taints"))
 
+    def addresses(self) -> dict[str, str]:
+        """Worker -> its address in the cluster's network."""
+        workers = set(self.workers())
+        return {
+            node["metadata"]["name"]: next(
+                one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP"
+            )
+            for node in self._cluster.request("GET", "/api/v1/nodes")["items"]
+            if node["metadata"]["name"] in workers
+        }
+
     def control_planes(self) -> list[str]:
         path = "/api/v1/nodes?labelSelector=node-role.kubernetes.io/control-plane"
         return sorted(node["metadata"]["name"] for node in self._cluster.request("GET", path)["items"])
