@@ -14,7 +14,7 @@ from e2e.support.site import Site
 #: Connections that ask again and again; kube-proxy spreads them over the gateways.
 POLLERS = 2
 #: Seconds between a client's questions: more often, and the clients would take the cores that they measure.
-PAUSE = 0.005
+PAUSE = 0.003
 #: Seconds between two policies: people and pipelines change one at a time, and changes that follow each other are collected.
 REST = 0.3
 LIMIT = 10.0

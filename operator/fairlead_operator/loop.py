@@ -38,7 +38,7 @@ from fairlead_xds.translate import Translator, load_assignment
 
 log = logging.getLogger(__name__)
 
-CONFIG_QUIET, CONFIG_LONGEST, CONFIG_EAGER = 0.020, 0.100, 0.002
+CONFIG_QUIET, CONFIG_LONGEST, CONFIG_EAGER = 0.020, 0.100, 0.001
 ENDPOINT_WINDOW = 0.025
 STATUS_QUIET, STATUS_LONGEST = 0.100, 1.000
 
