@@ -65,7 +65,7 @@ async def _welcome(run: Standalone) -> None:
             return
         run.say(f"Not everything serves yet: {_why_not(run)}")
         return
-    envoys = ", ".join(f"Envoy {name} (pid {envoy.pid})" for name, envoy in run.envoys.items())
+    envoys = ", ".join(f"Envoy {envoy.name} (pid {envoy.pid})" for envoy in run.envoys.now)
     run.say(f"""
 Fairlead serves.
   gateway   http://{HOST}:{GATEWAY_PORT}   {envoys}

@@ -8,11 +8,11 @@ import importlib.util
 import os
 import shutil
 import signal
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from fairlead_operator import bootstrap
+from fairlead_operator.folders import Folder
 
 
 class EnvoyError(Exception):
@@ -39,22 +39,20 @@ def find() -> str:
 
 
 class Envoy:
-    """One Envoy process with its bootstrap in a folder of its own."""
+    """One Envoy process with its bootstrap in a folder of its own. On Linux it ends with its parent, which it asks for."""
 
-    def __init__(
-        self, process: asyncio.subprocess.Process, folder: tempfile.TemporaryDirectory[str], name: str
-    ) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, folder: Folder, name: str) -> None:
         self._process, self._folder, self.name = process, folder, name
 
     @classmethod
     async def start(cls, config: dict[str, Any], *, name: str, concurrency: int = 1) -> Envoy:
         """Start it; its own log goes to ``envoy.log`` in its folder. Raises EnvoyError."""
         binary = find()
-        folder = tempfile.TemporaryDirectory(prefix="fairlead-envoy-")
-        path = Path(folder.name) / "bootstrap.json"
+        folder = Folder()
+        path = folder.path / "bootstrap.json"
         path.write_text(bootstrap.text(config), encoding="utf-8")
         arguments = ["-c", str(path), "--use-dynamic-base-id", "--concurrency", str(concurrency)]
-        arguments += ["--log-level", "warning", "--log-path", str(Path(folder.name) / "envoy.log")]
+        arguments += ["--log-level", "warning", "--log-path", str(folder.path / "envoy.log")]
         try:
             # Its own session: Ctrl-C on the terminal is ours to handle, in order.
             process = await asyncio.create_subprocess_exec(
@@ -80,7 +78,7 @@ class Envoy:
 
     def last_words(self) -> str:
         """The last line of its log."""
-        log = Path(self._folder.name) / "envoy.log"
+        log = self._folder.path / "envoy.log"
         text = log.read_text(errors="replace") if log.exists() else ""
         lines = [line for line in text.splitlines() if line.strip()]
         return lines[-1] if lines else "it said nothing"

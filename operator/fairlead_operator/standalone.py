@@ -10,9 +10,10 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fairlead_operator import bootstrap
+from fairlead_operator import bootstrap, folders
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.envoy import Envoy, EnvoyError
+from fairlead_operator.envoys import Envoys
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.metrics import Metrics
 from fairlead_operator.options import Options, StartError, joined, split
@@ -46,7 +47,7 @@ class Standalone:
         )
         self.server = XdsServer(self.store, NodeClusterAuthenticator(), observer=self.plane)
         self.directory = Directory(options.directory, self.plane, on_error=lambda text: say(f"error: {text}"))
-        self.envoys: dict[str, Envoy] = {}
+        self.envoys = Envoys(self._start_envoy)
         self.xds_port = 0
         self.status_port = 0
         self._welcome = welcome
@@ -74,7 +75,7 @@ class Standalone:
             tasks = asyncio.TaskGroup()
             await stack.enter_async_context(tasks)
             tasks.create_task(self.directory.watch(self.stop))
-            stack.push_async_callback(self._end_envoys)
+            stack.push_async_callback(self.envoys.end)
             stack.callback(self.stop.set)
             if self.options.envoy:
                 await self._follow_gateways(tasks)
@@ -113,11 +114,12 @@ class Standalone:
     # --- Envoys
 
     async def _follow_gateways(self, tasks: asyncio.TaskGroup) -> None:
-        """An Envoy for each gateway that the manifests name, also for those that they name later."""
+        """The Envoys of the gateways there are; then look for others for as long as this runs."""
+        folders.sweep()
         for gateway in self.plane.gateways():
             for listener in self.plane.reconciled.proxies[gateway].listeners:
                 _check_port(listener.address, listener.port)
-        await self._start_missing(tasks)
+        await self._look(tasks)
         tasks.create_task(self._watch_gateways(tasks))
 
     async def _watch_gateways(self, tasks: asyncio.TaskGroup) -> None:
@@ -125,30 +127,31 @@ class Standalone:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), 0.5)
             if not self.stop.is_set():
-                await self._start_missing(tasks)
+                await self._look(tasks)
 
-    async def _start_missing(self, tasks: asyncio.TaskGroup) -> None:
-        for gateway in sorted(self.plane.gateways() - self.envoys.keys()):
-            host, _ = split(self.options.xds_address)
-            config = bootstrap.bootstrap(
-                gateway=gateway, node=f"{gateway}-1", xds_host=reachable(host), xds_port=self.xds_port
-            )
-            try:
-                envoy = await Envoy.start(config, name=gateway)
-            except EnvoyError as error:
-                raise StartError(str(error)) from None
-            self.envoys[gateway] = envoy
+    async def _look(self, tasks: asyncio.TaskGroup) -> None:
+        try:
+            started, ended = await self.envoys.follow(self.plane.gateways())
+        except EnvoyError as error:
+            raise StartError(str(error)) from None
+        for envoy in started:
             tasks.create_task(self._mourn(envoy))
+        for envoy in ended:
+            self.say(f"  Envoy of gateway {envoy.name} has ended: no policy names the gateway any more")
+
+    async def _start_envoy(self, gateway: str) -> Envoy:
+        host, _ = split(self.options.xds_address)
+        config = bootstrap.bootstrap(
+            gateway=gateway, node=f"{gateway}-1", xds_host=reachable(host), xds_port=self.xds_port
+        )
+        return await Envoy.start(config, name=gateway)
 
     async def _mourn(self, envoy: Envoy) -> None:
         code = await envoy.wait()
-        if not self.stop.is_set():
+        if not self.stop.is_set() and self.envoys.wanted(envoy):
             self.say(f"error: Envoy of gateway {envoy.name} ended with code {code}: {envoy.last_words()}")
             self._exit = 1
             self.stop.set()
-
-    async def _end_envoys(self) -> None:
-        await asyncio.gather(*(envoy.stop() for envoy in self.envoys.values()))
 
     # --- what people see
 

@@ -84,13 +84,13 @@ def _standalone(args: argparse.Namespace) -> int:
         run.say(
             f"xDS on port {run.xds_port}, status on http://{args.status_address.rpartition(':')[0]}:{run.status_port}/status"
         )
-        for gateway in sorted(run.plane.gateways()):
-            if args.no_envoy:
+        for envoy in run.envoys.now:
+            run.say(f"gateway {envoy.name}: Envoy with pid {envoy.pid}")
+        if args.no_envoy:
+            for gateway in sorted(run.plane.gateways()):
                 address = joined(reachable(split(args.xds_address)[0]), run.xds_port)
                 command = f"{sys.argv[0]} bootstrap --gateway {gateway} --xds-address {address} > envoy.json"
                 run.say(f"gateway {gateway}: start an Envoy with: {command} && envoy -c envoy.json")
-            else:
-                run.say(f"gateway {gateway}: Envoy with pid {run.envoys[gateway].pid}")
 
     async def main() -> int:
         return await Standalone(_options(args), lambda text: print(text, flush=True), welcome=welcome).run()
