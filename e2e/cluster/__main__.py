@@ -3,7 +3,7 @@
 NODE_IMAGE=packages   make engine set-up and node image from packages, also where a registry is
 NODE_IMAGE=NAME       take this node image
 CLUSTER=current       use the current context of kubectl: install into it, leave the cluster itself alone
-HOST_PORT=8080        where the gateway answers on this machine (0: nowhere)
+HOST_PORT=8080        where the gateway answers on this machine (0: nowhere, as the tests have it: another may have the port)
 """
 
 from __future__ import annotations
@@ -110,6 +110,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after `--`")
     asked = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if asked.command in {"test", "telling"}:
+        os.environ.setdefault("HOST_PORT", "0")
     try:
         with only_one():
             if asked.command == "test":
