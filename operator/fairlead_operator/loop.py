@@ -20,7 +20,7 @@ from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.handover import PATIENCE, Handover
 from fairlead_operator.lanes import HoldOff, LeadingEdge
 from fairlead_operator.late_refusals import LateRefusals
-from fairlead_operator.progress import Progress, Report
+from fairlead_operator.progress import Cause, Causes, Progress, Report
 from fairlead_operator.quarantine import Quarantine
 from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
@@ -92,7 +92,7 @@ class ControlPlane:
         )
         self._on_surveyed = on_surveyed or (lambda: None)
         self._handover = Handover()
-        self._why_handover: tuple[tuple[str, ...], float] = ((), 0.0)
+        self._why_handover = Cause((), 0.0)
         self._progress = Progress(on_report or (lambda _report: None), store.current)
         self._config = HoldOff(CONFIG_QUIET, CONFIG_LONGEST, CONFIG_EAGER)
         self._endpoints = LeadingEdge(ENDPOINT_WINDOW)
@@ -101,7 +101,7 @@ class ControlPlane:
         self._serves, self.served_at = asyncio.Event(), 0.0
         self._services: dict[Ref, None] = {}
         self._usable: dict[str, bool] = {}
-        self._what: dict[str, float] = {}
+        self._for_config, self._for_endpoints = Causes(), Causes()
         self._timer: asyncio.TimerHandle | None = None
         self._synced = False
 
@@ -198,14 +198,17 @@ class ControlPlane:
 
     def _changed(self, changed: Changed, what: str) -> None:
         now = self._time()
-        self._what.setdefault(what, now)
         if changed.lane is Lane.CONFIG:
+            self._for_config.add(what, now)
             self._config.mark(now)
         elif changed.pod is not None:
             if changed.pod.injected:
                 self._key(changed.pod)  # a new group, perhaps of a proxy that another replica serves
             self._move_sidecars(changed.pod.uid)
+            if self._config.due() is not None:
+                self._for_config.add(what, now)
         elif changed.service is not None:
+            self._for_endpoints.add(what, now)
             self._services[changed.service] = None
             self._endpoints.mark(now)
         if self._synced:
@@ -249,15 +252,17 @@ class ControlPlane:
         dying = [name for name, usable in self._usable.items() if not usable and before.get(name)]
         self._fleet.published(snapshots)
         self._refused_secrets.wanted(snapshots)
-        what = self._take_what()
+        self._for_config.put_back(self._for_endpoints.take(self._time()))
+        cause = self._for_config.take(self._time())
         for key, wanted in snapshots.items():
             snapshot = self._handover.hold(
                 key, self._refused_secrets.stand_in(wanted), self._store.current(key), dying, self._time()
             )
-            self._published(key, self._store.publish(key, snapshot), what)
+            self._published(key, self._store.publish(key, snapshot), cause)
         self._move_sidecars()
-        self._store.retain(snapshots)
-        self._begin_handover(what)
+        for key, changes in self._store.retain(snapshots).items():
+            self._published(key, changes, cause)
+        self._begin_handover(cause)
         self._config.ended(self._time())
         self._mark_status()
         for callback in self._on_config:
@@ -267,7 +272,7 @@ class ControlPlane:
         """The endpoint lane: the load assignments of the Services that changed, and nothing else."""
         self._endpoints.ran(self._time())
         services, self._services = self._services, {}
-        what = self._take_what()
+        cause = self._for_endpoints.take(self._time())
         turned = False
         counted: set[Ref] = set()
         for service in services:
@@ -281,12 +286,13 @@ class ControlPlane:
                 resource = load_assignment(assignment)
                 for key in keys:
                     if not self._handover.replace(key, resource, useless=not usable):
-                        self._published(key, self._store.publish_resources(key, [resource]), what)
+                        self._published(key, self._store.publish_resources(key, [resource]), cause)
         self._mark_status(counted)
         if turned:  # a side of a split has died or come alive: the weights of its routes follow
+            self._for_config.put_back(cause)
             self.run_config()
 
-    def _begin_handover(self, why: tuple[tuple[str, ...], float]) -> None:
+    def _begin_handover(self, why: Cause) -> None:
         """Endpoints that turned useless wait for the routes, a moment at most (see ``handover``)."""
         self._why_handover = why
         for key in self._handover.keys:
@@ -319,14 +325,10 @@ class ControlPlane:
             elif key := self._key(pod):
                 self._move(proxy, key)
 
-    def _published(self, key: str, changes: Changes, what: tuple[tuple[str, ...], float]) -> None:
+    def _published(self, key: str, changes: Changes, cause: Cause) -> None:
         if changes:
             proxies = [proxy for proxy in self._proxies() if proxy.key == key]
-            self._progress.published(key, *what, changes=changes, snapshot=self._store.current(key), proxies=proxies)
-
-    def _take_what(self) -> tuple[tuple[str, ...], float]:
-        what, self._what = self._what, {}
-        return tuple(what), min(what.values(), default=self._time())
+            self._progress.published(key, cause, changes=changes, snapshot=self._store.current(key), proxies=proxies)
 
     # --- from the proxies (fairlead_xds.observer.Observer)
 

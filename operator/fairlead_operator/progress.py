@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fairlead_operator.fleet import has_version
 from fairlead_xds.observer import Proxy
@@ -12,6 +13,33 @@ from fairlead_xds.snapshot import Changes, Snapshot, TypeUrl
 
 #: Changes that may wait for acknowledgement; beyond, the oldest are given up (a proxy that never answers).
 MOST = 256
+
+
+class Cause(NamedTuple):
+    """What a run of a lane is for: the objects that changed, and when the first of them did."""
+
+    what: tuple[str, ...]
+    since: float
+
+
+class Causes:
+    """The changes that wait for a lane."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def add(self, what: str, now: float) -> None:
+        self._since.setdefault(what, now)
+
+    def put_back(self, cause: Cause) -> None:
+        """It is for another run too."""
+        for what in cause.what:
+            self.add(what, cause.since)
+
+    def take(self, now: float) -> Cause:
+        """All of them, for a run that begins *now*."""
+        since, self._since = self._since, {}
+        return Cause(tuple(since), min(since.values(), default=now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +84,7 @@ class Progress:
     def published(
         self,
         key: str,
-        what: tuple[str, ...],
-        since: float,
+        cause: Cause,
         *,
         changes: Changes,
         snapshot: Snapshot,
@@ -66,6 +93,7 @@ class Progress:
         """*changes* of *key* are on their way to *proxies*.
 
         Removals go last and say nothing new to who waits for a change: they are waited for where there is nothing else.
+        Who is only told to go on with what it kept when it refused something is told nothing at all.
         """
         versions = {
             (type_url, name): resource.version if (resource := snapshot.get(type_url, name)) is not None else None
@@ -73,8 +101,9 @@ class Progress:
             for name in changes.names(type_url)
         }
         wanted = {named: version for named, version in versions.items() if version is not None} or versions
-        if wanted and proxies:
-            self._open.append(_Open(key, what, since, dict(wanted), waiting=set(proxies)))
+        waiting = {proxy for proxy in proxies if not _kept(proxy, wanted)}
+        if wanted and waiting:
+            self._open.append(_Open(key, cause.what, cause.since, dict(wanted), waiting=waiting))
             del self._open[:-MOST]
 
     def acked(self, proxy: Proxy, now: float) -> None:
@@ -126,6 +155,13 @@ class Progress:
         counts = Counter(type_url.short for type_url, _ in entry.wanted)
         removed = not any(entry.wanted.values())
         return Report(entry.key, entry.what, dict(counts), proxies, now - entry.since, removed, refusal)
+
+
+def _kept(proxy: Proxy, wanted: Mapping[tuple[TypeUrl, str], str | None]) -> bool:
+    return all(
+        version is not None and proxy.stream.kept(type_url, name) == version
+        for (type_url, name), version in wanted.items()
+    )
 
 
 def _obeyed(proxy: Proxy, type_url: TypeUrl, name: str, version: str | None) -> bool:

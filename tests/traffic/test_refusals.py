@@ -169,6 +169,31 @@ async def test_the_bootstrap_raises_the_limit_of_regular_expressions() -> None:
                 _assert_refused(world, "a")
 
 
+async def test_what_one_envoy_refuses_though_another_has_it(world: World) -> None:
+    """Exact: an Envoy with a lower limit comes later; the policy has its words and its name, and who serves goes on."""
+
+    def without_runtime(config: dict[str, Any]) -> None:
+        del config["layered_runtime"]
+
+    await _three_services(world)
+    world.policy("a", _site(world, "a", pattern=LARGE))
+    world.policy("b", _site(world, "b"))
+    await world.settled()
+    assert world.is_true("a")
+
+    async with load(world.port, path="/" + "abc" * 100, host="a.example.com") as tally:
+        late = await world.start_envoy(change=without_runtime)
+        await world.settled()
+        programmed = world.condition("a", "Programmed")
+        assert (programmed["status"], programmed["reason"]) == ("False", "Rejected")
+        assert f"refused by {late.name}: " in programmed["message"]
+        assert "program size" in programmed["message"]
+        await world.stop_envoy(late)
+        await world.settled()
+    assert world.is_true("a")
+    assert tally.failures == []
+
+
 async def test_a_certificate_that_envoy_refuses(world: World) -> None:
     """Exact: the host keeps its certificate, its policy has Envoy's words, the other host is not touched, nor a new Envoy's."""
     authority = Authority()

@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.support.manifests import listener, policy, site
+from tests.support.manifests import Raw, listener, policy, route, site
 from tests.support.processes import Child, free_ports
 from tests.support.traffic import free_port
 from tests.support.worlds import backend
@@ -32,20 +33,33 @@ class Run:
             path.mkdir()
         self.write("edge")
         self._child: Child | None = None
+        self._status = 0
 
-    def write(self, gateway: str) -> None:
-        spec = site(listener(self.port), "web") | {"proxies": {"gateway": gateway}}
-        text = yaml.safe_dump_all([policy("site", spec), *backend("web")])
-        (self.manifests / "all.yaml").write_text(text, "utf-8")
+    def write(self, gateway: str, *, pattern: str = "/.*") -> None:
+        match = {"path": {"type": "RegularExpression", "value": pattern}}
+        spec = site(listener(self.port), route("all", "web", matches=[match])) | {"proxies": {"gateway": gateway}}
+        self.write_all(policy("site", spec), *backend("web"))
+
+    def write_all(self, *objects: Raw) -> None:
+        (self.manifests / "all.yaml").write_text(yaml.safe_dump_all(objects), "utf-8")
+
+    def lines(self, about: str) -> list[str]:
+        """The live lines of changes of *about*."""
+        return [line for line in self.log.read_text("utf-8").splitlines() if line.startswith(f"  {about}")]
 
     def start(self) -> None:
         """Return when the listener is there: Envoy runs, and has its configuration."""
-        xds, status = free_ports(2)
+        xds, self._status = free_ports(2)
         command = [sys.executable, "-m", "fairlead_operator.cli.main", "standalone", str(self.manifests)]
-        command += ["--xds-address", f"127.0.0.1:{xds}", "--status-address", f"127.0.0.1:{status}"]
+        command += ["--xds-address", f"127.0.0.1:{xds}", "--status-address", f"127.0.0.1:{self._status}"]
         command = ["env", f"TMPDIR={self.temporary}", *command, "--listen-address", "127.0.0.1"]
         self._child = Child(command, self.log)
         self.until(self.listens)
+
+    def programmed(self) -> bool:
+        """What the status page says of the policy."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._status}/status", timeout=5) as answer:
+            return '"reason": "Programmed"' in answer.read().decode()
 
     def kill(self) -> None:
         assert self._child is not None
@@ -112,3 +126,22 @@ def test_a_gateway_that_is_renamed_leaves_no_envoy(run: Run) -> None:
     run.until(run.listens)
     assert "Envoy of gateway edge has ended: no policy names the gateway any more" in run.log.read_text("utf-8")
     assert len(run.folders()) == 1
+
+
+def test_the_live_lines_tell_what_was_refused_and_what_was_removed(run: Run) -> None:
+    run.start()
+    run.until(run.programmed)
+
+    run.write("edge", pattern="/(abc){600}")
+    run.until(lambda: len(run.lines("LoadBalancerPolicy shop/site ->")) == 1)
+    run.write("edge", pattern="/new")
+    run.until(lambda: len(run.lines("LoadBalancerPolicy shop/site ->")) == 2)
+    run.write_all(*backend("web"))
+    run.until(lambda: bool(run.lines("LoadBalancerPolicy shop/site deleted")))
+
+    refused, mended = run.lines("LoadBalancerPolicy shop/site ->")
+    assert "1 RouteConfiguration; refused by edge-1: regex" in refused
+    assert "1 RouteConfiguration; acknowledged by edge-1 after" in mended
+    (removed,) = run.lines("LoadBalancerPolicy shop/site deleted")
+    assert " removed; acknowledged by edge-1 after" in removed
+    assert run.lines("a policy held back") == []

@@ -109,11 +109,10 @@ class Store:
         self._prune(key)
         return changes
 
-    def retain(self, keys: Iterable[str]) -> None:
-        """Remove all other keys."""
+    def retain(self, keys: Iterable[str]) -> dict[str, Changes]:
+        """Remove all other keys. What that changed, by key."""
         kept = set(keys)
-        for key in [key for key in self._entries if key not in kept]:
-            self.remove(key)
+        return {key: self.remove(key) for key in [key for key in self._entries if key not in kept]}
 
     def subscribe(self, key: str, callback: Callable[[], None]) -> Callable[[], None]:
         """Call *callback* after each change of *key*, until the function that is returned is called."""

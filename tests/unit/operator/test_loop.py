@@ -381,9 +381,10 @@ async def test_a_refused_change_is_no_acknowledged_one() -> None:
     scene.reports.clear()
     scene.apply(_site("site", 80, "/bad", generation=2))
 
-    first, *others = scene.reports
-    assert (first.proxies, first.refusal) == (("edge-1",), "no /bad")
-    assert not any(report.refusal for report in others)
+    (report,) = scene.reports  # nothing was sent in its place: the proxy has kept what it had
+    assert (report.proxies, report.refusal) == (("edge-1",), "no /bad")
+    scene.apply(_site("site", 80, "/finer", generation=3))
+    assert [report.what for report in scene.reports[1:]] == [("LoadBalancerPolicy shop/site",)]
 
 
 async def test_a_deleted_policy_that_comes_back_is_judged_anew() -> None:
@@ -403,6 +404,36 @@ async def test_a_deleted_policy_that_comes_back_is_judged_anew() -> None:
 
 
 # --- progress
+
+
+@pytest.mark.parametrize("sotw", [False, True], ids=["delta", "sotw"])
+async def test_the_end_of_the_last_policy_of_a_gateway_is_reported(*, sotw: bool) -> None:
+    scene = Scene(SITE, *backend("web"))
+    client = scene.connect(sotw=sotw)
+    scene.reports.clear()
+
+    scene.plane.delete(policy_ref("site"))
+    scene.settle()
+
+    assert client.held[TypeUrl.LISTENER] == {}
+    (report,) = scene.reports
+    assert (report.what, report.removed) == (("LoadBalancerPolicy shop/site deleted",), True)
+
+
+async def test_each_change_is_named_by_the_lane_that_takes_it_in() -> None:
+    """Endpoints go at once; what waits for quiet meanwhile keeps its name."""
+    scene = Scene(SITE, *backend("web"))
+    scene.connect()
+    scene.reports.clear()
+
+    scene.plane.apply(_site("late", 80))
+    scene.plane.apply(endpoint_slice("web", 8080, [endpoint("10.0.0.7")]))
+    scene.settle()
+
+    assert sorted((report.what, *report.resources) for report in scene.reports) == [
+        (("EndpointSlice shop/web",), "ClusterLoadAssignment"),
+        (("LoadBalancerPolicy shop/late",), "RouteConfiguration"),
+    ]
 
 
 async def test_a_change_is_reported_when_every_proxy_has_it() -> None:

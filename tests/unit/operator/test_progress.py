@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.fleet import Fleet, resources_by_policy
-from fairlead_operator.progress import MOST, Progress, Report
+from fairlead_operator.progress import MOST, Cause, Causes, Progress, Report
 from fairlead_operator.quarantine import Refusal
 from fairlead_xds.observer import Proxy
 from fairlead_xds.snapshot import EMPTY, Origin, Resource, Snapshot, TypeUrl, diff
@@ -39,7 +39,7 @@ class Scene:
     def publish(self, snapshot: Snapshot, *clients: Client, what: str = "x", now: float = 0.0) -> None:
         changes, self.snapshot = diff(self.snapshot, snapshot), snapshot
         proxies = [client.proxy for client in clients]
-        self.progress.published("edge", (what,), now, changes=changes, snapshot=snapshot, proxies=proxies)
+        self.progress.published("edge", Cause((what,), now), changes=changes, snapshot=snapshot, proxies=proxies)
 
     def deliver(self, *clients: Client) -> None:
         for client in clients:
@@ -161,6 +161,20 @@ def test_a_proxy_that_never_answers_costs_a_bounded_amount() -> None:
         scene.publish(_snapshot(str(number)), client)
 
     assert len(scene.progress._open) == MOST
+
+
+def test_a_cause_is_as_old_as_its_first_change_and_is_taken_once() -> None:
+    causes = Causes()
+    causes.add("a", 1.0)
+    causes.add("b", 2.0)
+    causes.add("a", 3.0)
+
+    taken = causes.take(9.0)
+
+    assert taken == Cause(("a", "b"), 1.0)
+    assert causes.take(9.0) == Cause((), 9.0)
+    causes.put_back(taken)
+    assert causes.take(9.0) == Cause(("a", "b"), 1.0)
 
 
 # --- the fleet: what the status of a policy asks

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from fairlead_xds.protocol import blame, ordering
 from fairlead_xds.protocol import node as nodes
 from fairlead_xds.protocol.events import Acked, Event, Ignored, Nacked, ProtocolError, Response
-from fairlead_xds.protocol.ledger import Flight, Ledger
+from fairlead_xds.protocol.ledger import Flight, Ledger, version_of
 from fairlead_xds.protocol.node import Node
 from fairlead_xds.snapshot import Changes, Snapshot, TypeUrl, diff
 
@@ -174,6 +174,11 @@ class Stream(ABC):
         """The client has yet to be told, or to confirm, that the resource is gone."""
         ledger = self._ledgers.get(type_url)
         return ledger is not None and ledger.removing(name)
+
+    def kept(self, type_url: TypeUrl, name: str) -> str | None:
+        """The version that the client goes on with, having refused the one after it; None: it refuses nothing now."""
+        ledger = self._ledgers.get(type_url)
+        return version_of(ledger.parked.get(name)) if ledger is not None else None
 
     def unsettled(self) -> list[Unsettled]:
         """The types that have something to send, to answer, or to hear of."""
