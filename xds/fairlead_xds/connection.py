@@ -141,8 +141,8 @@ class Connection:
     async def _write(self) -> None:
         while True:
             await self._wake.wait()
-            self._wake.clear()
             self._catch_up()
+            self._wake.clear()  # what was heard of until here is in the outbox
             while self._outbox:
                 response = self._outbox.popleft()
                 if len(self._outbox) < _PILE:

@@ -69,6 +69,7 @@ class Stream(ABC):
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._ledgers: dict[TypeUrl, Ledger] = {}
+        self._in_order: tuple[Ledger, ...] = ()
         self._nonces = 0
         self._node: Node | None = None
         self._identity: tuple[str, str, bytes] | None = None
@@ -115,6 +116,7 @@ class Stream(ABC):
                 delta=self.removes_one_by_one,
                 everything=not self.removes_one_by_one and type_url in WILDCARD_TYPES,
             )
+            self._in_order = tuple(self._ledgers[known] for known in ordering.ORDER if known in self._ledgers)
         events = self._accept(ledger, request, first=first)
         if first and type_url is TypeUrl.CLUSTER and ledger.removes:
             self._resuming = True
@@ -248,24 +250,29 @@ class Stream(ABC):
     def _pump(self) -> list[Event]:
         """Everything that may be sent now."""
         out: list[Event] = []
-        for type_url in ordering.ORDER:
-            ledger = self._ledgers.get(type_url)
-            if ledger is None or ledger.idle or not ordering.may_put(type_url, self._ledgers):
+        removes = False
+        for ledger in self._in_order:
+            removes = removes or bool(ledger.removes)
+            if ledger.idle or not ordering.may_put(ledger.type_url, self._ledgers):
                 continue
             count, size = self._chunk(ledger)
             names = ledger.draw(count=count, size=size)
-            if type_url in ordering.TOGETHER:
+            if ledger.type_url in ordering.TOGETHER:
                 names.extend(ledger.removes)
             if names or ledger.answer:
                 out.append(self._respond(ledger, names))
+        if removes:
+            self._pump_removals(out)
+        return out
+
+    def _pump_removals(self, out: list[Event]) -> None:
         for type_url in ordering.LAST:
-            ledger = self._ledgers.get(type_url)
-            if ledger is None or ledger.flight is not None or not ledger.removes:
+            last = self._ledgers.get(type_url)
+            if last is None or last.flight is not None or not last.removes:
                 continue
             if self._resuming or not ordering.may_remove(self._ledgers):
                 break
-            out.append(self._respond(ledger, list(ledger.removes)))
-        return out
+            out.append(self._respond(last, list(last.removes)))
 
     def _respond(self, ledger: Ledger, names: Iterable[str]) -> Response:
         self._nonces += 1

@@ -6,6 +6,7 @@ costs then does not depend on the size of its resources. Field numbers are those
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from fairlead_xds.snapshot import TypeUrl
@@ -17,12 +18,18 @@ IDENTIFIER: Final = "fairlead"
 _CONTROL_PLANE: Final = delimited(1, IDENTIFIER.encode())
 _TYPE_URL, _NONCE = 4, 5
 
-_DELTA_TAIL: Final = {
-    type_url: delimited(_TYPE_URL, type_url.value.encode()) + delimited(7, _CONTROL_PLANE) for type_url in TypeUrl
-}
-_SOTW_TAIL: Final = {
-    type_url: delimited(_TYPE_URL, type_url.value.encode()) + delimited(6, _CONTROL_PLANE) for type_url in TypeUrl
-}
+_FRAMES: Final = 64
+"""Frames remembered: all streams say the same type and version in the same moment."""
+
+
+@lru_cache(_FRAMES)
+def _delta_frame(type_url: TypeUrl, version: str) -> bytes:
+    return delimited(1, version.encode()) + delimited(_TYPE_URL, type_url.value.encode()) + delimited(7, _CONTROL_PLANE)
+
+
+@lru_cache(_FRAMES)
+def _sotw_frame(type_url: TypeUrl, version: str) -> bytes:
+    return delimited(1, version.encode()) + delimited(_TYPE_URL, type_url.value.encode()) + delimited(6, _CONTROL_PLANE)
 
 
 def delta_response(
@@ -32,12 +39,11 @@ def delta_response(
     return (
         *resources,
         *(delimited(6, name.encode()) for name in removed),
-        delimited(1, version.encode()),
-        _DELTA_TAIL[type_url],
+        _delta_frame(type_url, version),
         delimited(_NONCE, nonce.encode()),
     )
 
 
 def sotw_response(type_url: TypeUrl, nonce: str, version: str, resources: list[bytes]) -> tuple[bytes, ...]:
     """The pieces of a ``DiscoveryResponse``; *resources* are ``Resource.sotw_wire``."""
-    return (*resources, delimited(1, version.encode()), _SOTW_TAIL[type_url], delimited(_NONCE, nonce.encode()))
+    return (*resources, _sotw_frame(type_url, version), delimited(_NONCE, nonce.encode()))
