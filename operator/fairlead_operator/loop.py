@@ -234,12 +234,14 @@ class ControlPlane:
         self._config.ran()
         self._endpoints.ran(self._time())
         self._services.clear()
+        self._statuses.overtaken(self.reconciled)
         self._quarantine.forget(self.world)
         held = self._quarantine.held(self.world)
         self.reconciled = reconcile.reconcile(
             self.world, held, address=self._address, access=self._access, closed=self._closed
         )
         self._tally.reconciled(self.reconciled)
+        self._statuses.reconciled(self.reconciled, held)
         snapshots = self._translator.run(self.reconciled.proxies)
         before, self._usable = (
             self._usable,

@@ -36,6 +36,11 @@ class Rollout:
     rejected: tuple[str, ...] = ()
     refusal: str = ""
 
+    @property
+    def complete(self) -> bool:
+        """There are proxies, and each has all of it."""
+        return self.connected > 0 and self.programmed == self.connected
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:

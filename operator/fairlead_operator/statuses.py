@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -57,6 +57,7 @@ class Statuses:
         self._sink, self._clock, self._peers = sink, clock, peers
         self._unsure: set[Ref] | None = None
         self._said: dict[Ref, tuple[Subject, Findings, Rollout, Counter[Health]]] = {}
+        self._served: dict[Ref, LoadBalancerPolicy] = {}
 
     def doubt(self, policies: set[Ref] | None = None) -> None:
         """Some of *policies* may have another status now; ``None``: any may, the proxies have changed."""
@@ -95,11 +96,29 @@ class Statuses:
                 continue
             policy = self._world.policies[ref]
             rollout = self._rollout(policy, findings, done, held=ref in held)
-            complete = rollout.connected > 0 and rollout.programmed == rollout.connected
-            if complete and not findings.accepted and isinstance(policy, LoadBalancerPolicy):
+            if rollout.complete and not findings.accepted and isinstance(policy, LoadBalancerPolicy):
                 again |= self._quarantine.accept(policy)
             self._say(policy, findings, self._of_all(policy, rollout), now)
         return again
+
+    def reconciled(self, done: Reconciled, held: Collection[Ref]) -> None:
+        """The config lane has run: what is served now, each policy in its own form."""
+        self._served = {
+            policy.ref: policy
+            for policy in self._world.policies.values()
+            if isinstance(policy, LoadBalancerPolicy) and policy.ref not in held and not done.findings[policy.ref].accepted
+        }
+
+    def overtaken(self, done: Reconciled) -> None:
+        """The config lane is about to run: a form that is replaced is good if every proxy has it, told already or not."""
+        policies = self._world.policies
+        replaced = [was for ref, was in self._served.items() if policies.get(ref, was) is not was]
+        if replaced:
+            self._fleet.survey()
+        for policy in replaced:
+            rollout = self._rollout(policy, done.findings[policy.ref], done, held=False)
+            if rollout.complete:
+                self._quarantine.accept(policy)
 
     def _of_all(self, policy: LoadBalancerPolicy | InvalidPolicy, rollout: Rollout) -> Rollout:
         """*rollout* with the proxies of other replicas, who are told of ours."""

@@ -15,6 +15,8 @@ KINDS = frozenset({"LoadBalancerPolicy", "Backend", "Service", "EndpointSlice", 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: No object of ours nests a tenth as deep.
 DEEPEST = 200
+#: Values that a text of any length may have. Without aliases it never has more of them than characters.
+FEWEST = 100_000
 
 
 class ManifestError(Exception):
@@ -42,7 +44,7 @@ def _documents(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         lines = list(_first_lines(text))
         documents = list(yaml.load_all(text, Loader=_LOADER))
-        documents = [_plain(document) for document in documents]
+        documents = _Plain(most=max(len(text), FEWEST)).of(documents)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
@@ -81,13 +83,24 @@ def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 1
 
 
-def _plain(value: Any) -> Any:
-    """YAML makes dates of unquoted timestamps; objects hold strings."""
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    return value.isoformat() if hasattr(value, "isoformat") else value
+class _Plain:
+    """YAML values as JSON has them: keys are strings, and so are unquoted timestamps, of which YAML makes dates.
+
+    Aliases are written out. Ten short lines can repeat each other to a thousand million values: so many are refused.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def of(self, value: Any) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise ManifestError("line 1: aliases (*) repeat more than can be read: write it out, or leave them out")
+        if isinstance(value, dict):
+            return {str(key): self.of(entry) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [self.of(entry) for entry in value]
+        return value.isoformat() if hasattr(value, "isoformat") else value
 
 
 def _check(raw: Any) -> None:

@@ -300,6 +300,32 @@ async def test_a_bad_edit_keeps_the_form_before_also_for_new_proxies() -> None:
     assert scene.told("site") == ("False", "Rejected")
 
 
+async def test_a_form_that_every_proxy_has_is_kept_before_its_status_was_told() -> None:
+    scene = Scene(_site("site", 80, "/first", generation=1), *backend("web"))
+    scene.connect("edge-1", refuse=_bad_path("/bad"))
+    scene.plane.apply(_site("site", 80, "/second", generation=2))
+    scene.plane.run_config()
+    scene.wire.deliver()  # acknowledged, and the status lane holds off
+    before = bodies(scene.current())
+
+    scene.apply(_site("site", 80, "/bad", generation=3))
+
+    assert bodies(scene.current()) == before
+    assert scene.told("site") == ("False", "Rejected")
+
+
+async def test_a_form_that_a_proxy_lacks_still_is_not_what_a_bad_edit_falls_back_to() -> None:
+    scene = Scene(_site("site", 80, "/first", generation=1), *backend("web"))
+    scene.connect("edge-1", refuse=_bad_path("/bad"))
+    before = bodies(scene.current())
+    scene.plane.apply(_site("site", 80, "/second", generation=2))
+    scene.plane.run_config()  # not delivered
+
+    scene.apply(_site("site", 80, "/bad", generation=3))
+
+    assert bodies(scene.current()) == before
+
+
 async def test_a_refused_policy_keeps_its_port_from_a_younger_one() -> None:
     """The two do not swap when it is mended: the younger has never had the port."""
     scene = Scene(*backend("web"))

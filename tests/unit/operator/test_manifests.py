@@ -17,6 +17,10 @@ def _error(text: str) -> str:
     return str(refused.value)
 
 
+#: Each line is the one before eight times: two thousand million values of 500 characters.
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 8)}]\n" for n in range(1, 11))
+
+
 def test_several_documents_and_lists_are_taken_apart() -> None:
     listed = {"kind": "List", "items": [service("b"), service("c")]}
     text = f"{SERVICE}---\n# nothing here\n---\n{yaml.safe_dump(listed)}"
@@ -55,6 +59,7 @@ def test_what_yaml_makes_a_date_is_text_again() -> None:
         ("a: !!timestamp soon\n", 1, "not YAML"),
         ("a: 2026-99-99\n", 1, "month must be in 1..12"),
         ("a: \0\n", 1, "not YAML"),
+        (BOMB, 1, "aliases (*) repeat more than can be read"),
         ("a: &a {b: *a}\n", 1, "an alias (*) stands inside of what it repeats"),
         (f"a: 1\nb: {'[' * 100_000}\n", 2, f"nested more than {DEEPEST} deep"),
     ],
