@@ -14,6 +14,8 @@ from typing import Any
 from fairlead_operator import bootstrap
 from fairlead_operator.folders import Folder
 
+_FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
 
 class EnvoyError(Exception):
     """Envoy cannot be had or did not start; the message says what to do."""
@@ -76,8 +78,14 @@ class Envoy:
         """Its exit code, when it ends."""
         return await self._process.wait()
 
+    def end(self) -> str:
+        """How it ended. One that was killed from outside had no time to say why: its log ends with something else."""
+        code = self._process.returncode
+        if code is not None and -code in _FROM_OUTSIDE:
+            return f"was killed with {signal.Signals(-code).name}"
+        return f"ended with code {code}: {self.last_words()}"
+
     def last_words(self) -> str:
-        """The last line of its log."""
         log = self._folder.path / "envoy.log"
         text = log.read_text(errors="replace") if log.exists() else ""
         lines = [line for line in text.splitlines() if line.strip()]

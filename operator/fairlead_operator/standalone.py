@@ -147,9 +147,9 @@ class Standalone:
         return await Envoy.start(config, name=gateway)
 
     async def _mourn(self, envoy: Envoy) -> None:
-        code = await envoy.wait()
+        await envoy.wait()
         if not self.stop.is_set() and self.envoys.wanted(envoy):
-            self.say(f"error: Envoy of gateway {envoy.name} ended with code {code}: {envoy.last_words()}")
+            self.say(f"error: Envoy of gateway {envoy.name} {envoy.end()}")
             self._exit = 1
             self.stop.set()
 

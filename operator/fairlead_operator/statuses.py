@@ -106,7 +106,9 @@ class Statuses:
         self._served = {
             policy.ref: policy
             for policy in self._world.policies.values()
-            if isinstance(policy, LoadBalancerPolicy) and policy.ref not in held and not done.findings[policy.ref].accepted
+            if isinstance(policy, LoadBalancerPolicy)
+            and policy.ref not in held
+            and not done.findings[policy.ref].accepted
         }
 
     def overtaken(self, done: Reconciled) -> None:

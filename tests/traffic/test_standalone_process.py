@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -65,14 +67,26 @@ class Run:
         assert self._child is not None
         self._child.end(grace=0)
 
+    def ended(self) -> bool:
+        return self._child is not None and not self._child.running()
+
     def end(self) -> None:
         if self._child is not None:
             self._child.end()
 
+    @property
+    def _config(self) -> str:
+        return rf"-c ({re.escape(str(self.temporary))}\S+)"
+
+    def pids(self) -> list[int]:
+        """The Envoys of this run."""
+        listed = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+        return [int(line.split()[0]) for line in listed.splitlines() if re.search(self._config, line)]
+
     def envoys(self) -> list[str]:
         """Names of the gateways whose Envoys run, by the bootstrap in the folders of this run."""
         listed = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-        files = re.findall(rf"-c ({re.escape(str(self.temporary))}\S+)", listed)
+        files = re.findall(self._config, listed)
         return sorted(yaml.safe_load(Path(file).read_text("utf-8"))["node"]["cluster"] for file in files)
 
     def folders(self) -> list[str]:
@@ -114,6 +128,16 @@ def test_a_kill_leaves_no_envoy_and_the_next_start_no_folder(run: Run) -> None:
     assert now != killed
     run.end()
     assert run.folders() == []
+
+
+def test_an_envoy_that_is_killed_ends_the_run_and_is_not_blamed_with_an_old_line_of_its_log(run: Run) -> None:
+    run.start()
+    (envoy,) = run.pids()
+
+    os.kill(envoy, signal.SIGKILL)
+
+    run.until(run.ended)
+    assert "error: Envoy of gateway edge was killed with SIGKILL\n" in run.log.read_text("utf-8")
 
 
 def test_a_gateway_that_is_renamed_leaves_no_envoy(run: Run) -> None:
