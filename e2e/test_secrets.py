@@ -9,18 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import trustme
 
+from e2e.support import objects
 from e2e.support.site import Site
 
 
 @pytest.mark.timeout(240)
 def test_a_secret_rotated_under_load(site: Site, proved: Callable[[str], None]) -> None:
     site.app("web")
-    old, new = _certificate(site), _certificate(site)
+    old, new = (objects.certificate(site.namespace, "site", site.hostname) for _ in range(2))
     site.cluster.apply(old)
-    tls = {"mode": "Terminate", "certificateRefs": [{"name": "site"}]}
-    site.policy({"web": 1}, listener={"name": "https", "port": 443, "protocol": "HTTPS", "tls": tls})
+    site.policy({"web": 1}, listener=objects.https("site"))
     kept = site.load("--rate", "50", scheme="https")
     fresh = site.load("--rate", "30", "--new-connections", scheme="https")
     for load in (kept, fresh):
@@ -53,19 +52,6 @@ def test_a_secret_rotated_under_load(site: Site, proved: Callable[[str], None]) 
         f"a Secret rotated: {handshakes[0]} handshakes with the old certificate, then {handshakes[1]} with the new; "
         f"16 open connections stayed, {reports[0].words()}; a connection for each request, {reports[1].words()}"
     )
-
-
-def _certificate(site: Site) -> dict[str, Any]:
-    made = trustme.CA().issue_cert(site.hostname)
-    chain = b"".join(blob.bytes() for blob in made.cert_chain_pems)
-    data = {"tls.crt": chain, "tls.key": made.private_key_pem.bytes()}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/tls",
-        "metadata": {"name": "site", "namespace": site.namespace},
-        "data": {name: base64.b64encode(value).decode() for name, value in data.items()},
-    }
 
 
 def _print(secret: dict[str, Any]) -> str:

@@ -37,9 +37,12 @@ def main() -> int:
         site = Site(cluster, name)
         site.app("web", replicas=2)
         figures += _told(routes.measure(site, asked.routes))
+        site.policy({"web": 1})
+        load = site.load("--rate", "150", "--clients", "8")
         if asked.rounds:
-            figures += _told(pods.measure(site, asked.rounds))
-        figures += _told(memory.measure(cluster))
+            figures += _told(pods.measure(site, load, asked.rounds))
+        figures += _told(memory.measure(cluster))  # while the sidecar is there
+        load.stop()
     print(table(figures))
     print(f"{os.cpu_count()} cores for all nodes and the load, system load {os.getloadavg()[0]:.1f}.")
     print("A target is for the p50, but for EndpointSlices and memory, whose lines give the p99 and the largest.")

@@ -16,15 +16,14 @@ from typing import Self
 
 from bench.figure import Figure
 from e2e.bench.metrics import Propagation
+from e2e.support.load import Loads
 from e2e.support.site import Site
 
 PODS, BASE = 10, 2
 
 
-def measure(site: Site, rounds: int) -> list[Figure]:
-    """*rounds* times ten pods more, then ten less, under load through the gateway."""
-    site.policy({"web": 1})
-    load = site.load("--rate", "300", "--clients", "16", ways=["the gateway"])
+def measure(site: Site, load: Loads, rounds: int) -> list[Figure]:
+    """*rounds* times ten pods more, then ten less, while *load* runs."""
     load.more(100)
     before = Propagation.read(site.cluster)
     with _Watch(site) as watch:
@@ -35,7 +34,7 @@ def measure(site: Site, rounds: int) -> list[Figure]:
             # The pods serve on while they drain: whoever still gets requests then is seen.
             site.cluster.wait_for(lambda: len(site.pods("web")) == BASE, "the pods are gone", seconds=60)
     spread = Propagation.read(site.cluster).since(before)
-    report = load.stop()
+    report = load.seen()
     first: dict[str, float] = {}
     last: dict[str, float] = {}
     for request in sorted(report.requests, key=lambda request: request.began):
@@ -50,7 +49,7 @@ def measure(site: Site, rounds: int) -> list[Figure]:
         Figure(what="pod Ready -> first request at it", services=1, unit="ms", samples=reached or [float("inf")]),
         Figure(what="pod terminating -> last request at it", services=1, unit="ms", samples=left or [float("inf")]),
         Figure(
-            what="EndpointSlice change -> all proxies have acknowledged it, p99 (a bucket's bound)",
+            what="EndpointSlice change -> all gateways and sidecars have it, p99 (a bucket's bound)",
             services=1,
             unit="ms",
             samples=[spread.bound(0.99) * 1000],

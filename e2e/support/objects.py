@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 from collections.abc import Sequence
 from typing import Any
+
+import trustme
 
 IMAGE = "fairlead-sample:0.1.0"
 RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
@@ -16,9 +19,15 @@ RETRY = {"retry": {"attempts": 2, "retryOn": ["ConnectFailure", "RefusedStream",
 
 
 def deployment(
-    namespace: str, name: str, *, replicas: int, drain: int = 5, environment: dict[str, str] | None = None
+    namespace: str,
+    name: str,
+    *,
+    replicas: int,
+    drain: int = 5,
+    environment: dict[str, str] | None = None,
+    gates: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The sample application as *name*: spread over zones, probed, ending with grace."""
+    """The sample application as *name*: spread over zones, probed, ending with grace; *gates* are of its readiness."""
     labels = {"app": name}
     fields = {"POD_NAME": "metadata.name", "NODE_NAME": "spec.nodeName"}
     variables = {"DRAIN": str(drain), "VERSION": name, **(environment or {})}
@@ -52,6 +61,7 @@ def deployment(
     pod = {
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 30,
+        "readinessGates": [{"conditionType": gate} for gate in gates],
         "topologySpreadConstraints": [spread],
         "securityContext": POD_SECURITY,
         "containers": [container],
@@ -101,6 +111,26 @@ def policy(
             **more,
         },
     }
+
+
+def certificate(namespace: str, name: str, hostname: str) -> dict[str, Any]:
+    """A Secret with a certificate of its own authority."""
+    made = trustme.CA().issue_cert(hostname)
+    chain = b"".join(blob.bytes() for blob in made.cert_chain_pems)
+    data = {"tls.crt": chain, "tls.key": made.private_key_pem.bytes()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+    }
+
+
+def https(secret: str) -> dict[str, Any]:
+    """The listener of a policy that terminates TLS with a Secret."""
+    tls = {"mode": "Terminate", "certificateRefs": [{"name": secret}]}
+    return {"name": "https", "port": 443, "protocol": "HTTPS", "tls": tls}
 
 
 def for_sidecars(policy: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:

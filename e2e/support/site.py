@@ -25,10 +25,10 @@ class Site:
         self._numbers = itertools.count(1)
         self._callers = 0
 
-    def app(self, name: str, *, replicas: int = 2, drain: int = 5) -> None:
+    def app(self, name: str, *, replicas: int = 2, drain: int = 5, gates: Sequence[str] = ()) -> None:
         """The sample application with its Service, rolled out."""
         self.cluster.apply(objects.service(self.namespace, name))
-        self.cluster.apply(objects.deployment(self.namespace, name, replicas=replicas, drain=drain))
+        self.cluster.apply(objects.deployment(self.namespace, name, replicas=replicas, drain=drain, gates=gates))
         self.cluster.rolled_out(self.namespace, name)
 
     def policies(self, weights: dict[str, int], **more: Any) -> list[dict[str, Any]]:
