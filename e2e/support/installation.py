@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 
+from e2e.cluster import install
 from e2e.support.running import RunningCluster
 
-NAMESPACE = "fairlead-system"
+NAMESPACE = install.NAMESPACE
 OPERATOR, GATEWAY = "fairlead-operator", "fairlead-gateway-edge"
 SELECTORS = {OPERATOR: "app.kubernetes.io/component=operator", GATEWAY: "fairlead.dev/gateway=edge"}
 
@@ -39,6 +41,11 @@ class Installation:
         """Wait until all operators and gateways that there shall be are ready."""
         for name in (OPERATOR, GATEWAY):
             self._cluster.rolled_out(NAMESPACE, name)
+
+    def revision(self) -> int:
+        """Of the Helm release, as it is now."""
+        words = ("history", install.RELEASE, "--namespace", NAMESPACE, "--max", "1", "--output", "json")
+        return int(json.loads(install.helm(*words, kubeconfig=self._cluster.kubeconfig))[-1]["revision"])
 
     def restart(self, name: str) -> set[str]:
         """Begin to replace the pods of a Deployment, as ``helm upgrade`` does; returns the old ones."""
