@@ -88,7 +88,8 @@ def test_helm_upgrade_and_rollback_of_everything(
             replaced += len(before[name])
     finally:
         before = {name: installation.pods(name) for name in names}
-        install.helm("rollback", install.RELEASE, str(history), "-n", NAMESPACE, kubeconfig=site.cluster.kubeconfig)
+        words = ("rollback", install.RELEASE, str(history), "--namespace", NAMESPACE, "--force-conflicts")
+        install.helm(*words, kubeconfig=site.cluster.kubeconfig)
     for name in names:
         installation.replaced(name, before[name])
         replaced += len(before[name])

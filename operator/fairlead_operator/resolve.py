@@ -19,6 +19,7 @@ from fairlead_xds.features import algorithm, matching
 from fairlead_xds.features.affinity import SessionPersistence
 from fairlead_xds.features.algorithm import LoadBalancer
 from fairlead_xds.features.endpoints import Endpoints, Health
+from fairlead_xds.features.health_check import HealthCheck
 from fairlead_xds.features.options import RouteOptions
 from fairlead_xds.model import Backend, Host, Route, Secret, Target, VirtualHost
 from fairlead_xds.model import Endpoint as XdsEndpoint
@@ -31,6 +32,7 @@ class Balancing:
 
     load_balancer: LoadBalancer
     persistence: SessionPersistence | None
+    health_check: HealthCheck | None
     endpoints: Endpoints
     origins: tuple[Origin, ...] = ()
 
@@ -247,7 +249,7 @@ class _Resolver:
             return
         origins = (origin(self.policy, path), *balancing.origins)
         self.parts.backends[name] = Backend(
-            name, balancing.load_balancer, balancing.persistence, hosts, origins=origins
+            name, balancing.load_balancer, balancing.persistence, balancing.health_check, hosts, origins=origins
         )
         self.attached_origins[name] = balancing.origins
         if not hosts:
@@ -267,6 +269,7 @@ class _Resolver:
         return Balancing(
             (over and over.load_balancer) or spec.load_balancer or algorithm.DEFAULT,
             (over and over.session_persistence) or spec.session_persistence,
+            (over and over.health_check) or spec.health_check,
             (over and over.endpoints) or spec.endpoints or health.DEFAULT,
             (origin(attached, "spec"),) if attached else (),
         )
@@ -354,7 +357,8 @@ def settings_of(balancing: Balancing, protocol: str = "") -> str:
         None if balancing.load_balancer == algorithm.DEFAULT else balancing.load_balancer,
         balancing.persistence.drain if balancing.persistence else None,
         None if balancing.endpoints == health.DEFAULT else balancing.endpoints,
-        *((protocol,) if protocol else ()),
+        balancing.health_check,
+        protocol or None,
     )
 
 

@@ -59,6 +59,7 @@ def _add(entry: CapturedPort, out: Captured) -> Iterator[CapturedChain]:
     balancing = Balancing(
         policy.spec.load_balancer or algorithm.DEFAULT,
         policy.spec.session_persistence,
+        policy.spec.health_check,
         policy.spec.endpoints or health.DEFAULT,
         (origin(policy, "spec"),),
     )
@@ -66,7 +67,9 @@ def _add(entry: CapturedPort, out: Captured) -> Iterator[CapturedChain]:
     as_downstream = entry.port.app_protocol.lower() == capture.H2C
     cluster = names.cluster(ref.namespace, ref.name, number, settings_of(balancing, "h2c" if as_downstream else ""))
     balancer, persistence, origins = balancing.load_balancer, balancing.persistence, balancing.origins
-    out.backends[cluster] = Backend(cluster, balancer, persistence, (), as_downstream, origins)
+    out.backends[cluster] = Backend(
+        cluster, balancer, persistence, balancing.health_check, downstream_protocol=as_downstream, origins=origins
+    )
     out.carried.append((policy, Binding(cluster, ref, entry.port.name, balancing.endpoints)))
     table = names.captured_table(ref.namespace, ref.name, number)
     hashing = (balancer,) if balancer.consistent_hash is not None else ()

@@ -167,7 +167,9 @@ async def test_a_bad_annotation_is_refused_by_name(injecting: Injecting) -> None
             await injecting.site.apply(pod)
 
 
-async def test_without_the_operator_only_pods_that_want_a_sidecar_wait(injecting: Injecting, kube: Cluster) -> None:
+async def test_without_the_operator_pods_that_want_a_sidecar_wait_and_other_namespaces_do_not(
+    injecting: Injecting, kube: Cluster
+) -> None:
     async with injecting.operator() as operator:
         assert operator.injection is not None
         await injecting.install(operator.injection.port)

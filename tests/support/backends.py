@@ -17,6 +17,7 @@ class Backend:
         count: requests that arrived, upgrades included.
         in_flight: requests that arrived and are not answered.
         status: of every answer.
+        statuses: of answers to one path, instead of it.
         delay: seconds before an answer; the query ``?delay=0.2`` adds to it for one request.
         gate: answers wait until it is set.
         paths: of the requests, in their order.
@@ -29,6 +30,7 @@ class Backend:
     in_flight: int = 0
     delay: float = 0.0
     status: str = "200 OK"
+    statuses: dict[str, str] = field(default_factory=dict)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     paths: list[str] = field(default_factory=list)
     _server: asyncio.Server | None = None
@@ -83,7 +85,7 @@ class Backend:
             if delay := self.delay + float(extra or 0):
                 await asyncio.sleep(delay)
             upgrade = "\r\nupgrade: websocket" in head.lower()
-            writer.write(self._upgraded() if upgrade else self._answer())
+            writer.write(self._upgraded() if upgrade else self._answer(path))
             await writer.drain()
         finally:
             self._leave()
@@ -91,9 +93,9 @@ class Backend:
             await self._echo(reader, writer)
         return not upgrade
 
-    def _answer(self) -> bytes:
+    def _answer(self, path: str) -> bytes:
         body = self.name.encode()
-        head = f"HTTP/1.1 {self.status}\r\ncontent-length: {len(body)}\r\nx-backend: {self.name}\r\n\r\n"
+        head = f"HTTP/1.1 {self.statuses.get(path, self.status)}\r\ncontent-length: {len(body)}\r\nx-backend: {self.name}\r\n\r\n"
         return head.encode() + body
 
     def _upgraded(self) -> bytes:

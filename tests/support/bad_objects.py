@@ -443,7 +443,60 @@ BAD = [
         ATTACHED,
         {"spec.loadBalancer": ABSENT},
         "spec",
-        "targetRefs needs at least one of loadBalancer, sessionPersistence and endpoints",
+        "targetRefs needs at least one of loadBalancer, sessionPersistence, healthCheck and endpoints",
+    ),
+    # Health
+    _both(
+        "health-check-empty",
+        ATTACHED,
+        {"spec.healthCheck": {}},
+        "spec.healthCheck",
+        "nothing is set: leave healthCheck out instead",
+    ),
+    _both(
+        "passive-all-off",
+        ATTACHED,
+        {"spec.healthCheck": {"passive": {"consecutive5xxErrors": 0}}},
+        "spec.healthCheck.passive",
+        "every criterion is off: leave passive out instead",
+    ),
+    *(
+        _both(
+            f"max-ejection-percent-{value}",
+            ATTACHED,
+            {"spec.healthCheck": {"passive": {"maxEjectionPercent": value}}},
+            "spec.healthCheck.passive.maxEjectionPercent",
+            "must be Auto or a whole number from 0 to 100",
+        )
+        for value in ("Half", 101, -1)
+    ),
+    _both(
+        "active-without-member",
+        ATTACHED,
+        {"spec.healthCheck": {"active": {"type": "HTTP"}}},
+        "spec.healthCheck.active.http",
+        "http must be set when type is HTTP",
+    ),
+    _both(
+        "active-timeout-above-interval",
+        ATTACHED,
+        {"spec.healthCheck": {"active": {"type": "TCP", "tcp": {}, "interval": "1s", "timeout": "2s"}}},
+        "spec.healthCheck.active.timeout",
+        "must not be longer than interval",
+    ),
+    _both(
+        "statuses-upside-down",
+        ATTACHED,
+        {"spec.healthCheck": {"active": {"type": "HTTP", "http": {"expectedStatuses": [{"first": 300, "last": 200}]}}}},
+        "spec.healthCheck.active.http.expectedStatuses[0].last",
+        "must not be below first",
+    ),
+    _both(
+        "slow-start-of-random",
+        ATTACHED,
+        {"spec.loadBalancer": {"type": "Random", "slowStart": {"window": "10s"}}},
+        "spec.loadBalancer.slowStart",
+        "slowStart may only be set when type is RoundRobin or LeastRequest",
     ),
     # Rules over several fields
     _both("https-without-tls", POLICY, {TLS: ABSENT}, TLS, "tls must be set when protocol is HTTPS"),

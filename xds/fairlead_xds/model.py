@@ -12,6 +12,7 @@ from typing import NamedTuple
 from fairlead_xds.features.affinity import SessionPersistence
 from fairlead_xds.features.algorithm import LoadBalancer
 from fairlead_xds.features.endpoints import Health
+from fairlead_xds.features.health_check import HealthCheck
 from fairlead_xds.features.matching import RouteMatchRule
 from fairlead_xds.features.options import DEFAULT as DEFAULT_OPTIONS
 from fairlead_xds.features.options import RouteOptions
@@ -55,6 +56,7 @@ class Backend:
     name: str
     load_balancer: LoadBalancer
     persistence: SessionPersistence | None = None
+    health_check: HealthCheck | None = None
     hosts: tuple[Host, ...] = ()
     downstream_protocol: bool = False
     origins: tuple[Origin, ...] = field(default=(), compare=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+from fairlead_xds.features.value import Value
+
 #: Joins the parts of a name; none of them may hold it.
 SEPARATOR = "/"
 
@@ -14,11 +16,18 @@ def cluster(namespace: str, backend: str, port: int | None, settings: str = "") 
     return f"{namespace}/{backend}{suffix}" + (f"~{settings}" if settings else "")
 
 
-def settings(*values: object) -> str:
-    """Six hex digits for what makes two clusters over the same endpoints differ; empty when all are ``None``."""
-    if all(value is None for value in values):
-        return ""
-    return hashlib.blake2b(repr(values).encode(), digest_size=3).hexdigest()
+def settings(*values: Value | str | None) -> str:
+    """Six hex digits for what makes two clusters over the same endpoints differ; empty when all are ``None``.
+
+    Of values that are there, and in them of fields that are not as by default: a version of Fairlead that knows one more
+    field gives no cluster another name.
+    """
+    said = [f"{type(value).__name__}={_written(value)}" for value in values if value is not None]
+    return hashlib.blake2b("\n".join(said).encode(), digest_size=3).hexdigest() if said else ""
+
+
+def _written(value: Value | str) -> str:
+    return value if isinstance(value, str) else value.model_dump_json(exclude_defaults=True)
 
 
 def listener(port: int) -> str:

@@ -10,6 +10,7 @@ from fairlead_operator.api.selection import Sidecars
 from fairlead_xds.features.affinity import SessionPersistence
 from fairlead_xds.features.algorithm import LoadBalancer
 from fairlead_xds.features.endpoints import Endpoints
+from fairlead_xds.features.health_check import HealthCheck
 from fairlead_xds.features.matching import RouteMatchRule
 from fairlead_xds.features.options import RouteOptions
 from fairlead_xds.features.value import DISTINCT, NAMED, Name, PortNumber, Rule, Value
@@ -162,6 +163,9 @@ class LoadBalancerPolicySpec(Value):
     session_persistence: SessionPersistence | None = Field(
         None, description="Keeps a client on its endpoint. An attached policy's wins for its Services."
     )
+    health_check: HealthCheck | None = Field(
+        None, description="How proxies find out which endpoints work. An attached policy's wins for its Services."
+    )
     endpoints: Endpoints | None = Field(
         None, description="What becomes of endpoints that are not ready or terminate. An attached policy's wins."
     )
@@ -189,8 +193,11 @@ class LoadBalancerPolicySpec(Value):
             "listeners",
         ),
         Rule(
-            "!has(self.targetRefs) || has(self.loadBalancer) || has(self.sessionPersistence) || has(self.endpoints)",
-            "targetRefs needs at least one of loadBalancer, sessionPersistence and endpoints beside it",
-            lambda v: v.target_refs is None or bool(v.load_balancer or v.session_persistence or v.endpoints),
+            "!has(self.targetRefs) || has(self.loadBalancer) || has(self.sessionPersistence) || has(self.healthCheck)"
+            " || has(self.endpoints)",
+            "targetRefs needs at least one of loadBalancer, sessionPersistence, healthCheck and endpoints beside it",
+            lambda v: (
+                v.target_refs is None or bool(v.load_balancer or v.session_persistence or v.health_check or v.endpoints)
+            ),
         ),
     )

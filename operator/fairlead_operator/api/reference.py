@@ -57,6 +57,8 @@ def _type(schema: dict[str, Any]) -> str:
         case {"$ref": ref}:
             name = ref.rpartition("/")[2]
             text = f"[{name}](#{name.lower()})"
+        case {"x-kubernetes-int-or-string": True}:
+            text = "`Auto` or percent"
         case {"const": value}:
             text = f"`{value}`"
         case {"enum": values}:

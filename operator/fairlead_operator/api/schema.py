@@ -30,7 +30,7 @@ KEPT = frozenset(
     {"type", "format", "description", "default", "enum", "pattern", "minLength", "maxLength"}
     | {"minimum", "maximum", "minItems", "maxItems", "required"}
     | {"minProperties", "maxProperties"}
-    | {"x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"}
+    | {"x-kubernetes-int-or-string", "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"}
 )
 #: Keywords of JSON Schema without a meaning for the API server.
 DROPPED = frozenset({"title", "examples", "additionalProperties", "$defs"})
@@ -141,7 +141,8 @@ def _structural(node: dict[str, Any], schemas: TypeSchemas) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in node.items():
         if key == "properties":
-            result[key] = {name: _structural(child, schemas) for name, child in value.items()}
+            children = {name: _structural(child, schemas) for name, child in value.items()}
+            result.update({key: children} if children else {})  # the API server drops an empty map
         elif key == "items" or (key == "additionalProperties" and isinstance(value, dict)):
             result[key] = _structural(value, schemas)
         elif key == "const":

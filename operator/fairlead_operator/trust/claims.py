@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,5 +36,11 @@ def read(token: str) -> Claims | None:
     listed = [audience] if isinstance(audience, str) else audience
     if not isinstance(listed, list):
         return None
-    until = float(expires) if isinstance(expires, int | float) else None
+    # NumericDate (RFC 7519): a finite number. Python's JSON reads NaN, Infinity and integers that no float can hold.
+    try:
+        until = float(expires) if isinstance(expires, int | float) else None
+    except OverflowError:
+        return None
+    if until is not None and not math.isfinite(until):
+        return None
     return Claims(frozenset(one for one in listed if isinstance(one, str)), until)

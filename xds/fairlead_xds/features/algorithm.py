@@ -6,22 +6,24 @@ from typing import Annotated, ClassVar, Literal
 
 from betterproto2 import Message
 from envoy_data_plane.envoy.config.cluster.v3 import LoadBalancingPolicy, LoadBalancingPolicyPolicy
-from envoy_data_plane.envoy.config.core.v3 import TypedExtensionConfig
+from envoy_data_plane.envoy.config.core.v3 import RuntimeDouble, TypedExtensionConfig
 from envoy_data_plane.envoy.config.route.v3 import (
     RouteActionHashPolicy,
     RouteActionHashPolicyConnectionProperties,
     RouteActionHashPolicyCookie,
     RouteActionHashPolicyHeader,
 )
+from envoy_data_plane.envoy.extensions.load_balancing_policies.common.v3 import SlowStartConfig
 from envoy_data_plane.envoy.extensions.load_balancing_policies.least_request.v3 import LeastRequest
 from envoy_data_plane.envoy.extensions.load_balancing_policies.maglev.v3 import Maglev
 from envoy_data_plane.envoy.extensions.load_balancing_policies.random.v3 import Random
 from envoy_data_plane.envoy.extensions.load_balancing_policies.ring_hash.v3 import RingHash
 from envoy_data_plane.envoy.extensions.load_balancing_policies.round_robin.v3 import RoundRobin
+from envoy_data_plane.envoy.type.v3 import Percent
 from pydantic import Field
 
 from fairlead_xds.encode import any_of
-from fairlead_xds.features.value import Duration, Rule, Token, Value, timedelta, union
+from fairlead_xds.features.value import Duration, PositiveDuration, Rule, Token, Value, timedelta, union
 
 #: Envoy's default ring of 1,024 entries; the table of Maglev keeps Envoy's default, the prime 65,537.
 RING_SIZE = 1024
@@ -65,6 +67,18 @@ class ConsistentHash(Value):
     )
 
 
+class SlowStart(Value):
+    """A newcomer gets few requests at first: caches and compilers are cold."""
+
+    window: PositiveDuration = Field(description="How long it takes until an endpoint has its whole share.")
+    aggression: Annotated[int, Field(ge=1, le=10)] = Field(
+        1, description="1: the share grows evenly; more: most of it comes early."
+    )
+    min_weight_percent: Annotated[int, Field(ge=1, le=100)] = Field(
+        10, description="Percent of its share that it has from the start."
+    )
+
+
 class LoadBalancer(Value):
     """How an endpoint is chosen among those that may get traffic."""
 
@@ -76,8 +90,19 @@ class LoadBalancer(Value):
         ),
     )
     consistent_hash: ConsistentHash | None = Field(None, description="Set when type is ConsistentHash.")
+    slow_start: SlowStart | None = Field(
+        None, description="Let new endpoints, and those that come back, warm up. For RoundRobin and LeastRequest."
+    )
 
-    rules: ClassVar[tuple[Rule, ...]] = union("type", "consistent_hash", "ConsistentHash")
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *union("type", "consistent_hash", "ConsistentHash"),
+        Rule(
+            "!has(self.slowStart) || self.type in ['RoundRobin', 'LeastRequest']",
+            "slowStart may only be set when type is RoundRobin or LeastRequest: the others know no warming up",
+            lambda v: v.slow_start is None or v.type in {"RoundRobin", "LeastRequest"},
+            "slowStart",
+        ),
+    )
 
 
 DEFAULT = LoadBalancer()
@@ -93,9 +118,9 @@ def load_balancing_policy(value: LoadBalancer) -> LoadBalancingPolicy:
 def _extension(value: LoadBalancer) -> tuple[str, Message]:
     match value.type:
         case "RoundRobin":
-            return "round_robin", RoundRobin()
+            return "round_robin", RoundRobin(slow_start_config=_slow_start(value.slow_start))
         case "LeastRequest":
-            return "least_request", LeastRequest(choice_count=2)
+            return "least_request", LeastRequest(choice_count=2, slow_start_config=_slow_start(value.slow_start))
         case "Random":
             return "random", Random()
         case "ConsistentHash":
@@ -103,6 +128,17 @@ def _extension(value: LoadBalancer) -> tuple[str, Message]:
             if value.consistent_hash.table == "Maglev":
                 return "maglev", Maglev()
             return "ring_hash", RingHash(minimum_ring_size=RING_SIZE)
+
+
+def _slow_start(value: SlowStart | None) -> SlowStartConfig | None:
+    if value is None:
+        return None
+    return SlowStartConfig(
+        slow_start_window=timedelta(value.window),
+        # The runtime key is never set: the field takes no value without one.
+        aggression=RuntimeDouble(default_value=float(value.aggression), runtime_key="fairlead.slow_start.aggression"),
+        min_weight_percent=Percent(value=value.min_weight_percent),
+    )
 
 
 def hash_policy(value: LoadBalancer) -> list[RouteActionHashPolicy]:

@@ -45,14 +45,16 @@ class Health(enum.Enum):
 HEALTH_STATUS = {Health.HEALTHY: 1, Health.DRAINING: 3, Health.DEGRADED: 5}
 
 
-def common_lb_config(persistence: affinity.SessionPersistence | None) -> ClusterCommonLbConfig:
+def common_lb_config(
+    persistence: affinity.SessionPersistence | None, panic_threshold: int = 0
+) -> ClusterCommonLbConfig:
     """``Cluster.common_lb_config``.
 
-    Panic is off: at Envoy's 50 % it sends requests to endpoints that Kubernetes called not ready or terminating.
+    Panic is off by default: at Envoy's 50 % it sends requests to endpoints that Kubernetes called not ready or terminating.
     ``update_merge_window`` is 0: Envoy's second delays every weight and health change.
     """
     return ClusterCommonLbConfig(
-        healthy_panic_threshold=Percent(value=0),
+        healthy_panic_threshold=Percent(value=panic_threshold),
         update_merge_window=timedelta("0s"),
         override_host_status=affinity.override_host_status(persistence),
     )

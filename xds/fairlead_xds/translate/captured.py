@@ -29,7 +29,7 @@ from fairlead_xds.features.source import ads
 from fairlead_xds.features.value import timedelta
 from fairlead_xds.model import CapturedChain, CapturedListener
 from fairlead_xds.translate.cluster import CONNECT_TIMEOUT
-from fairlead_xds.translate.listener import http_filters
+from fairlead_xds.translate.listener import http_filters, proxy_status
 
 
 def listener(value: CapturedListener) -> bytes:
@@ -107,5 +107,6 @@ def _http(table: str) -> Filter:
         common_http_protocol_options=HttpProtocolOptions(idle_timeout=timedelta("1h")),
         stream_idle_timeout=timedelta("0s"),
         upgrade_configs=[HttpConnectionManagerUpgradeConfig(upgrade_type="websocket")],
+        proxy_status_config=proxy_status(),
     )
     return Filter(name="envoy.filters.network.http_connection_manager", typed_config=any_of(manager))

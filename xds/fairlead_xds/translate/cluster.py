@@ -22,11 +22,13 @@ from envoy_data_plane.envoy.extensions.clusters.common.dns.v3 import DnsLookupFa
 from envoy_data_plane.envoy.extensions.clusters.dns.v3 import DnsCluster
 from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
     HttpProtocolOptions,
+    HttpProtocolOptionsExplicitHttpConfig,
     HttpProtocolOptionsUseDownstreamHttpConfig,
 )
 
 from fairlead_xds.encode import any_of, encode
-from fairlead_xds.features import algorithm, endpoints, limits
+from fairlead_xds.features import active, algorithm, endpoints, limits, passive
+from fairlead_xds.features.health_check import HealthCheck
 from fairlead_xds.features.source import ads
 from fairlead_xds.features.value import timedelta
 from fairlead_xds.model import Backend, Host
@@ -35,11 +37,14 @@ CONNECT_TIMEOUT = "5s"
 #: Pods are near, and by default another one is tried. On a node that vanished each connection waits this long, and retries
 #: that wait count against the budget of retries: with 5 s a quarter of the requests failed, two of four pods alive.
 POD_CONNECT_TIMEOUT = "1s"
+#: What a cluster has whose endpoints only Kubernetes judges; not a value that a policy may write.
+_UNCHECKED = HealthCheck.model_construct(panic_threshold=0, active=None, passive=None)
 
 
 def cluster(backend: Backend) -> bytes:
     """The cluster of *backend*; its load assignment has the same name, so a cluster names its endpoints."""
     by_dns = bool(backend.hosts)
+    check = backend.health_check or _UNCHECKED
     return encode(
         Cluster(
             name=backend.name,
@@ -49,20 +54,32 @@ def cluster(backend: Backend) -> bytes:
             load_assignment=_hosts(backend) if by_dns else None,
             connect_timeout=timedelta(CONNECT_TIMEOUT if by_dns else POD_CONNECT_TIMEOUT),
             load_balancing_policy=algorithm.load_balancing_policy(backend.load_balancer),
-            common_lb_config=endpoints.common_lb_config(backend.persistence),
+            common_lb_config=endpoints.common_lb_config(backend.persistence, check.panic_threshold),
+            health_checks=[active.health_check(check.active)] if check.active is not None else [],
+            outlier_detection=passive.outlier_detection(check.passive) if check.passive is not None else None,
             circuit_breakers=limits.circuit_breakers(),
             # A pod that is gone leaves at once, whatever active checks last said of it.
             ignore_health_on_host_removal=True,
             protocol_selection=ClusterClusterProtocolSelection.USE_CONFIGURED_PROTOCOL,
-            typed_extension_protocol_options=_as_downstream() if backend.downstream_protocol else {},
+            typed_extension_protocol_options=_protocols(backend, check),
         )
     )
 
 
-def _as_downstream() -> dict[str, Any]:
-    """HTTP/2 without TLS cannot be negotiated: the client knows what the Service speaks."""
-    config = HttpProtocolOptionsUseDownstreamHttpConfig(http2_protocol_options=Http2ProtocolOptions())
-    options = HttpProtocolOptions(use_downstream_protocol_config=config)
+def _protocols(backend: Backend, check: HealthCheck) -> dict[str, Any]:
+    """HTTP/2 without TLS cannot be negotiated.
+
+    Who captures speaks as the client does, who knows what the Service speaks; endpoints that answer gRPC checks speak HTTP/2.
+    """
+    http2 = Http2ProtocolOptions()
+    if backend.downstream_protocol:
+        config = HttpProtocolOptionsUseDownstreamHttpConfig(http2_protocol_options=http2)
+        options = HttpProtocolOptions(use_downstream_protocol_config=config)
+    elif active.needs_http2(check.active):
+        explicit = HttpProtocolOptionsExplicitHttpConfig(http2_protocol_options=http2)
+        options = HttpProtocolOptions(explicit_http_config=explicit)
+    else:
+        return {}
     return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": any_of(options)}
 
 

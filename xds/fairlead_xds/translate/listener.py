@@ -14,6 +14,7 @@ from envoy_data_plane.envoy.extensions.filters.listener.tls_inspector.v3 import 
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
     HttpConnectionManager,
     HttpConnectionManagerPathWithEscapedSlashesAction,
+    HttpConnectionManagerProxyStatusConfig,
     HttpConnectionManagerUpgradeConfig,
     HttpFilter,
     Rds,
@@ -69,6 +70,11 @@ def http_filters() -> list[HttpFilter]:
     return [HttpFilter(name=name, typed_config=any_of(config)) for name, config in HTTP_FILTERS]
 
 
+def proxy_status() -> HttpConnectionManagerProxyStatusConfig:
+    """RFC 9209: an answer that no endpoint gave says so, and why, in the header ``Proxy-Status``."""
+    return HttpConnectionManagerProxyStatusConfig(literal_proxy_name="fairlead")
+
+
 def _http_connection_manager(chain: Chain) -> HttpConnectionManager:
     return HttpConnectionManager(
         stat_prefix=chain.name,
@@ -82,4 +88,5 @@ def _http_connection_manager(chain: Chain) -> HttpConnectionManager:
         common_http_protocol_options=HttpProtocolOptions(idle_timeout=timedelta("1h")),
         request_headers_timeout=timedelta("10s"),
         upgrade_configs=[HttpConnectionManagerUpgradeConfig(upgrade_type="websocket")],
+        proxy_status_config=proxy_status(),
     )
