@@ -228,7 +228,10 @@ async def test_below_the_panic_threshold_all_get_requests(world: World) -> None:
 
 
 async def test_a_newcomer_warms_up(world: World) -> None:
-    """Right after it joined it has well under its third of the requests; at the end of the window it has all of it."""
+    """Right after it joined it has well under its third of 300 requests; when the window is over it has its third, ± 15.
+
+    Not exact: Envoy's schedule still holds what was planned while the newcomer was cold.
+    """
     a, b, c = await _site(world, 3, loadBalancer={"type": "RoundRobin", "slowStart": {"window": "3s"}})
     world.endpoints("a", {a: READY, b: READY, c: NOT_READY})
     await world.settled()
@@ -239,7 +242,7 @@ async def test_a_newcomer_warms_up(world: World) -> None:
     await _wait(3.2)
     last = (await spread(world.port, 300)).backends[c.name]
     assert first < 70
-    assert abs(last - 100) <= 3
+    assert abs(last - 100) <= 15
 
 
 async def _wait(seconds: float) -> None:
