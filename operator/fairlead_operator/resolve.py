@@ -13,6 +13,7 @@ from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.attach import Attached
 from fairlead_operator.conditions import Findings, Problem
+from fairlead_operator.gateways import ports
 from fairlead_operator.world import World
 from fairlead_xds import names
 from fairlead_xds.features import algorithm, matching
@@ -110,12 +111,12 @@ class _Resolver:
 
     def _check_ports(self, listeners: tuple[api.Listener, ...]) -> None:
         proxies = self.policy.spec.proxies
-        if proxies is None or proxies.sidecars is None:
-            return
+        is_sidecar = proxies is not None and proxies.sidecars is not None
+        reserved, whose = (sidecars.RESERVED, "sidecar") if is_sidecar else (ports.RESERVED, "gateway")
         for i, listener in enumerate(listeners):
-            use = sidecars.RESERVED.get(listener.port)
+            use = reserved.get(listener.port)
             if use is not None:
-                message = f"a sidecar has port {listener.port} for {use}: use another one"
+                message = f"a {whose} has port {listener.port} for {use}: use another one"
                 self.accepted.append(Problem("Invalid", f"spec.listeners[{i}].port", message))
 
     def _check(self, listeners: tuple[api.Listener, ...], routes: tuple[api.Route, ...]) -> None:

@@ -336,6 +336,33 @@ async def test_the_bundle_is_kept_in_namespaces_and_in_the_webhook(kube: Cluster
     await in_thread(kube.delete, webhook)
 
 
+async def test_a_namespace_that_refuses_the_bundle_holds_nobody_else_back(
+    kube: Cluster, home: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever may write ConfigMaps in one namespace could otherwise keep old authorities alive for all."""
+    with kube.namespace(f"{home.namespace}-app") as app:
+        stubborn = {"apiVersion": "v1", "kind": "ConfigMap", "immutable": True, "data": {"ca.crt": "nonsense"}}
+        stubborn["metadata"] = {"name": "fairlead-ca", "namespace": app, "labels": dict(storage.LABELS)}
+        async with trusting(home, kube.kubeconfig, lives=lives(OVERLAP)) as operator:
+            assert operator.trust is not None
+            before = await in_thread(signer, home)
+            await in_thread(kube.apply, stubborn)
+            await rotate(home)
+            await _until(lambda: signer(home).signer != before.signer, "another authority signs")
+            await _until(lambda: len(signer(home).bundle) == 1, "the old one is gone")
+            assert "fairlead_ca_refused_namespaces 1" in operator.trust.metrics()
+            assert await in_thread(home.bundle, app) == "nonsense"
+
+            await in_thread(kube.delete, stubborn)
+            metrics = operator.trust.metrics
+            await eventually(lambda: "fairlead_ca_refused_namespaces 0" in metrics(), "the deletion is seen")
+            assert await operator.trust.ensure(app)
+            assert await in_thread(home.bundle, app) == await in_thread(home.bundle)
+    said = [one.message for one in caplog.records if f"{app}/fairlead-ca" in one.message]
+    assert len(said) == 1
+    assert "immutable" in said[0]
+
+
 async def test_a_secret_of_somebody_else_is_used_and_never_written(
     kube: Cluster, home: Installation, site: Site
 ) -> None:

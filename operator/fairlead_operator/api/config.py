@@ -15,6 +15,7 @@ import yaml
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
 
+from fairlead_operator.api import quantity
 from fairlead_operator.api.errors import errors
 from fairlead_operator.api.objects import without_null
 from fairlead_operator.options import StartError, split
@@ -34,7 +35,7 @@ Address = Annotated[str, AfterValidator(_address)]
 ObjectName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253)
 ]
-Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
+Quantity = Annotated[str, StringConstraints(pattern=quantity.PATTERN)]
 
 
 class Certificates(Value):
@@ -48,6 +49,12 @@ class Certificates(Value):
     """
 
     rules = (
+        Rule(
+            "",
+            "must be another Secret than caSecretName: one is the operator's own, the other the authority's",
+            lambda v: v.secret_name != v.ca_secret_name or v.mode != "Self",
+            "secretName",
+        ),
         Rule(
             "",
             "must be at least 2m: kubelets bring ConfigMaps to pods that late",
@@ -102,8 +109,18 @@ class Webhook(Value):
     name: ObjectName = "fairlead-injector"
 
 
+def _within_limits(resources: Resources) -> bool:
+    most = resources.limits
+    return all(
+        what not in most or quantity.amount(least) <= quantity.amount(most[what])
+        for what, least in resources.requests.items()
+    )
+
+
 class Resources(Value):
     """Resources of a container, as Kubernetes writes them."""
+
+    rules = (Rule("", "must not be above limits: the API server would refuse every pod", _within_limits, "requests"),)
 
     requests: dict[Literal["cpu", "memory"], Quantity] = Field(default_factory=dict)
     limits: dict[Literal["cpu", "memory"], Quantity] = Field(default_factory=dict)

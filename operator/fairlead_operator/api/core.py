@@ -18,12 +18,16 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
 class ServicePort(NamedTuple):
-    """A port of a Service; ``name`` is empty where the Service has one port only."""
+    """A port of a Service; ``name`` is empty where the Service has one port only.
+
+    ``target`` is the port of the pods: a number, or the name of one. Empty: the same as ``port``.
+    """
 
     name: str
     port: int
     protocol: str = "TCP"
     app_protocol: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,13 @@ def _port(ref: Ref, path: str, value: Any) -> int:
     return int(number)
 
 
+def _target(ref: Ref, path: str, value: Any) -> str:
+    """IntOrString; 0 and nothing are the port itself."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value or "")
+    return str(_expect(ref, path, value, str, ""))
+
+
 def read_service(raw: dict[str, Any]) -> Service:
     ref = ref_of(raw)
     spec = _expect(ref, "spec", raw.get("spec"), dict, {})
@@ -128,6 +139,7 @@ def read_service(raw: dict[str, Any]) -> Service:
             _port(ref, f"spec.ports[{i}].port", port.get("port")),
             _expect(ref, f"spec.ports[{i}].protocol", port.get("protocol"), str, "TCP"),
             _expect(ref, f"spec.ports[{i}].appProtocol", port.get("appProtocol"), str, ""),
+            _target(ref, f"spec.ports[{i}].targetPort", port.get("targetPort")),
         )
         for i, port in enumerate(_mappings(ref, "spec.ports", spec.get("ports")))
     )

@@ -22,6 +22,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="policies that select pods (spec.proxies.sidecars); besides these, the label fairlead.dev/inject decides",
     )
+    parser.add_argument(
+        "-n",
+        "--namespace",
+        default="default",
+        metavar="NAME",
+        help="of manifests and policies that name none (default %(default)s)",
+    )
     parser.add_argument("--image", default="fairlead-proxy:0.1.0", help="of the sidecar (default %(default)s)")
     parser.add_argument(
         "--xds-address",
@@ -36,17 +43,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """The exit code. Raises StartError."""
     from fairlead_operator.injection.manifests import inject_all, selection  # noqa: PLC0415 - quick --help
-    from fairlead_operator.injection.settings import InjectionError, Settings  # noqa: PLC0415
+    from fairlead_operator.injection.settings import (  # noqa: PLC0415
+        LIMITS,
+        REQUESTS,
+        InjectionError,
+        Settings,
+    )
 
     if args.config is not None:
         settings = _configured(args.config)
     else:
         host, port = split(args.xds_address)
-        settings = Settings(image=args.image, xds_host=host, xds_port=port)
+        settings = Settings(image=args.image, xds_host=host, xds_port=port, requests=REQUESTS, limits=LIMITS)
     documents = _read(args.filename)
-    selected = selection([entry for path in args.policy for entry in _read(path)] + documents)
     try:
-        done = inject_all(documents, settings, selected)
+        selected = selection([entry for path in args.policy for entry in _read(path)] + documents, args.namespace)
+        done = inject_all(documents, settings, selected, namespace=args.namespace)
     except InjectionError as error:
         raise StartError(f"{args.filename}: {error}") from None
     for warning in done.warnings:

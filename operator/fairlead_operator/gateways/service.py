@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from fairlead_operator.api.core import Service
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.gateways import ports
 from fairlead_operator.reconcile import Closed
@@ -23,6 +25,17 @@ log = logging.getLogger(__name__)
 MANAGER: Final = "fairlead-ports"
 #: Seconds between two writes: somebody who takes the ports away again is not fought at full speed.
 QUIET: Final = 1.0
+#: Seconds after which what was refused is tried again: a quota may have been raised, a port given back.
+AGAIN: Final = 60.0
+
+
+class _Refused(NamedTuple):
+    """What the API server did not take, of which Service as it was then, and until when it is not tried again."""
+
+    needed: tuple[int, ...]
+    service: Service
+    why: str
+    until: float
 
 
 class Applier(Protocol):
@@ -55,7 +68,7 @@ class GatewayServices:
         self.writes = 0
         self._client, self._plane, self._namespace, self._services = client, plane, namespace, services
         self._wake = asyncio.Event()
-        self._refused: dict[str, tuple[tuple[int, ...], str]] = {}
+        self._refused: dict[str, _Refused] = {}
 
     def changed(self) -> None:
         """Listeners or Services may have changed: the control plane has run."""
@@ -77,7 +90,9 @@ class GatewayServices:
             self._tell()
             if any(wrote):
                 await asyncio.sleep(QUIET)
-            await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(min((one.until for one in self._refused.values()), default=None)):
+                    await self._wake.wait()
 
     async def _settle(self, gateway: str, name: str) -> bool:
         """Write what differs; whether anything was written."""
@@ -88,17 +103,19 @@ class GatewayServices:
         if not plan.differs:
             self._refused.pop(gateway, None)
             return False
-        refused = self._refused.get(gateway)
-        if refused is not None and refused[0] == plan.needed:
-            return False  # it would be refused again; another set of ports may not
+        refused, now = self._refused.get(gateway), asyncio.get_running_loop().time()
+        if refused is not None and (refused.needed, refused.service) == (plan.needed, service) and now < refused.until:
+            return False  # it would be refused again; another set of ports, or another Service, may not
         path = f"/api/v1/namespaces/{self._namespace}/services/{name}"
         try:
             await self._client.apply(path, ports.manifest(self._namespace, name, plan.needed), manager=MANAGER)
         except ApiError as error:
             if error.status == 429 or error.status >= 500:
                 raise ConnectionError(str(error)) from None
-            log.warning("Service %s/%s cannot have the ports %s: %s", self._namespace, name, list(plan.needed), error)
-            self._refused[gateway] = (plan.needed, error.message)
+            if refused is None or (refused.needed, refused.why) != (plan.needed, error.message):
+                ports_ = list(plan.needed)
+                log.warning("Service %s/%s cannot have the ports %s: %s", self._namespace, name, ports_, error)
+            self._refused[gateway] = _Refused(plan.needed, service, error.message, now + AGAIN)
             return False
         log.info("Service %s/%s has the listeners' ports %s now", self._namespace, name, list(plan.needed) or "no more")
         self._refused.pop(gateway, None)
@@ -114,7 +131,13 @@ class GatewayServices:
             if service is None:
                 why = f"{ref} does not exist: turn service.enabled on for gateway {gateway} in the chart's values"
                 closed.update({(gateway, port): why for port in listening})
-            elif refused := self._refused.get(gateway):
-                why = f"{ref} was refused it: {refused[1]}"
-                closed.update({(gateway, port): why for port in ports.missing(service, listening)})
+                continue
+            refused = self._refused.get(gateway)
+            for port in ports.missing(service, listening):
+                if (other := ports.elsewhere(service, port)) is not None:
+                    closed[gateway, port] = (
+                        f"{ref} leads port {port} to {other.target}: listen there, or change its port"
+                    )
+                elif refused:
+                    closed[gateway, port] = f"{ref} was refused it: {refused.why}"
         self._plane.closed(closed)

@@ -69,9 +69,9 @@ class Injection:
         assert config.webhook is not None  # ``settings_of`` has looked
         self.port = 0
         self._config, self._world, self._trust = config, world, trust
-        self.webhook = Webhook(settings, selected=self._selected, captured=self._captured, ensure=trust.ensure)
-        never = {"kube-system", config.namespace}
-        self.namespaces = InjectedNamespaces(client, config.webhook.name, world.pods.namespaces, never)
+        self._never = frozenset({"kube-system", config.namespace})
+        self.webhook = Webhook(settings, selected=self._selected, captured=self._captured, ensure=self._ensure)
+        self.namespaces = InjectedNamespaces(client, config.webhook.name, world.pods.namespaces, self._never)
         kind = Kind(
             "MutatingWebhookConfiguration",
             "admissionregistration.k8s.io/v1",
@@ -97,6 +97,10 @@ class Injection:
                 f"the webhook cannot listen on {self._config.webhook_address}: choose another webhookAddress in the"
                 " configuration file"
             ) from None
+
+    async def _ensure(self, namespace: str) -> bool:
+        # No namespace that the API server never asks about: nobody proves to be the API server.
+        return namespace not in self._never and await self._trust.ensure(namespace)
 
     def _selected(self, namespace: str, labels: Mapping[str, str]) -> bool:
         return bool(self._world.pods.selected_by(Pod(Ref("Pod", namespace, "new"), "", labels)))

@@ -43,6 +43,9 @@ def obstacle(pod: Json) -> str:
         return "spec.hostNetwork: a sidecar would open its ports on the node: call a gateway instead"
     if (spec.get("os") or {}).get("name") == "windows":
         return "spec.os.name: Envoy is made for Linux here"
+    names = {one.get("name") for part in ("containers", "initContainers") for one in spec.get(part) or []}
+    if clash := next((name for name in (PROXY, INIT) if name in names), None):
+        return f"spec.containers: {clash} is a name of the sidecar's: use another"
     taken = {volume.get("name") for volume in spec.get("volumes") or [] if isinstance(volume, dict)}
     clash = next((name for name in VOLUMES if name in taken), None)
     return f"spec.volumes: {clash} is a name of the sidecar's: use another" if clash else ""

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from fairlead_operator.api.pods import INJECT
 from fairlead_operator.injection import pod as pods
+from fairlead_operator.injection import shape
 from fairlead_operator.injection.settings import InjectionError, Settings
 
 #: (namespace, labels of a pod) -> whether a policy selects it.
 Selected = Callable[[str, Mapping[str, str]], bool]
 #: namespace -> ``IP:port`` of the Services that are captured there.
 Captured = Callable[[str], Sequence[str]]
+
+
+#: Of a namespace (RFC 1123 label).
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class ReviewError(Exception):
@@ -28,6 +34,12 @@ def question(body: Any) -> dict[str, Any]:
         raise ReviewError("an AdmissionReview (admission.k8s.io/v1) with a request and its uid was expected")
     if not isinstance(request.get("object"), dict) or not isinstance(request.get("namespace"), str):
         raise ReviewError("request.object must be a pod in a namespace")
+    if not _NAME.fullmatch(request["namespace"]):
+        raise ReviewError("request.namespace must be the name of a namespace")
+    try:
+        shape.check(request["object"], "request.object")
+    except InjectionError as error:
+        raise ReviewError(str(error)) from None
     return request
 
 

@@ -9,10 +9,13 @@ from typing import Final
 
 from fairlead_operator.api.meta import GROUP
 from fairlead_operator.api.pods import CAPTURE, EXPLICIT, MODE
+from fairlead_operator.api.quantity import amount, is_quantity
 from fairlead_xds.features.value import DURATION_PATTERN, milliseconds
 
-QUANTITY: Final = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 START_LIMIT: Final = f"{GROUP}/proxy-start-limit"
+#: What a sidecar asks for where no installation says otherwise; the chart's values say the same.
+REQUESTS: Final[Mapping[str, str]] = {"cpu": "20m", "memory": "40Mi"}
+LIMITS: Final[Mapping[str, str]] = {"memory": "128Mi"}
 #: Annotations that stand for a resource of the sidecar: name -> (requests or limits, cpu or memory).
 RESOURCES: Final = {
     f"{GROUP}/proxy-{what}-{kind}": (f"{kind}s", what) for what in ("cpu", "memory") for kind in ("request", "limit")
@@ -52,9 +55,16 @@ def of_pod(settings: Settings, annotations: Mapping[str, str]) -> Settings:
     resources = {"requests": dict(settings.requests), "limits": dict(settings.limits)}
     for name, (kind, what) in RESOURCES.items():
         if (value := annotations.get(name)) is not None:
-            if not QUANTITY.fullmatch(value):
+            if not is_quantity(value):
                 raise InjectionError(f"annotation {name}: {value!r} is not a quantity: write it as 100m or 64Mi")
             resources[kind][what] = value
+    for what, least in resources["requests"].items():
+        most = resources["limits"].get(what)
+        if most is not None and amount(least) > amount(most):
+            raise InjectionError(
+                f"annotation {GROUP}/proxy-{what}-request: {least} is above the limit of {most}: set"
+                f" {GROUP}/proxy-{what}-limit too"
+            )
     limit = annotations.get(START_LIMIT, settings.start_limit)
     if not re.fullmatch(DURATION_PATTERN, limit) or milliseconds(limit) == 0:
         raise InjectionError(f"annotation {START_LIMIT}: {limit!r} is not a duration: write it as 20s or 1m")

@@ -6,6 +6,7 @@ refuses pods must not go away with it (docs/adr/0007).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import ssl
@@ -18,8 +19,10 @@ from fairlead_operator.injection.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: Bytes of a review: a pod is 1.5 MB at most (etcd), and comes with its old form at worst.
-LARGEST = 4 * 1024 * 1024
+#: Bytes of a review: a new pod comes alone, and is 1.5 MiB at most (etcd).
+LARGEST = 2 * 1024 * 1024
+#: Seconds that a pod waits for its namespace's bundle: the leader brings it a moment later in any case.
+PATIENCE = 1.0
 
 
 class Webhook:
@@ -67,7 +70,7 @@ class Webhook:
     async def _inject(self, request: web.Request) -> web.Response:
         try:
             asked = review.question(json.loads(await request.read()))
-        except (ValueError, review.ReviewError) as error:
+        except (ValueError, RecursionError, review.ReviewError) as error:
             return web.Response(status=400, text=f"{error}\n")
         answer = review.answer(asked, self._settings, self._selected, self._captured)
         response = answer["response"]
@@ -84,6 +87,7 @@ class Webhook:
 
     async def _prepare(self, namespace: str) -> None:
         try:
-            await self._ensure(namespace)
+            async with asyncio.timeout(PATIENCE):
+                await self._ensure(namespace)
         except Exception as error:  # noqa: BLE001 - the pod is fine without; the leader brings it a moment later
             log.warning("namespace %s has no CA bundle yet: %s", namespace, error or repr(error))

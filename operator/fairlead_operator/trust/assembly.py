@@ -112,7 +112,7 @@ class Trust:
         self._changed = asyncio.Event()
         maps = ConfigMaps(client, self.soon)
         webhook = Webhook(client, options.webhook, self.soon) if options.webhook else None
-        self.distribution = Distribution(maps, webhook, lambda: {options.namespace, *namespaces()})
+        self.distribution = Distribution(maps, webhook, own=options.namespace, wanted=namespaces)
         self.keeper = self._keeper() if options.mode == "Self" else None
         self.serving.on_change.append(self.soon)
         secret = Kind("Secret", "v1", "secrets", _named(options.secret), namespace=options.namespace)
@@ -174,6 +174,7 @@ class Trust:
                 for one in ("accepted", "refused", "failed")
             ),
         ]
+        lines += self.distribution.metrics()
         if self.serving.serving is not None:
             ends = {"serving": self.serving.serving.certificate.not_after.timestamp()}
             ends["bundle"] = max(one.not_after.timestamp() for one in self.serving.serving.bundle)

@@ -44,7 +44,8 @@ class Bounds:
     Attributes:
         fresh: an accepted token is not asked for again within this time.
         refused: nor is a refused one within this; short, as a pod may be so new that the API server did not know it.
-        kept: tokens that are remembered; of more than that, those that were not used for the longest are forgotten.
+        kept: accepted tokens that are remembered, and as many refused ones, apart: made-up tokens push no good one out.
+            Of more than that, those that were not used for the longest are forgotten.
         at_once: questions at the same time.
         patience: for an answer.
         pause: after a question that was not answered nobody asks for this long.
@@ -77,7 +78,8 @@ class Reviews:
     now: Callable[[], float]
     bounds: Bounds = field(default_factory=Bounds)
     asked: Counter[str] = field(default_factory=Counter)
-    _answers: OrderedDict[bytes, _Answer] = field(default_factory=OrderedDict, repr=False)
+    _accepted: OrderedDict[bytes, _Answer] = field(default_factory=OrderedDict, repr=False)
+    _refused: OrderedDict[bytes, _Answer] = field(default_factory=OrderedDict, repr=False)
     _asking: dict[bytes, asyncio.Task[Identity | Refusal]] = field(default_factory=dict, repr=False)
     _slots: asyncio.Semaphore | None = None
     _trouble: str = ""
@@ -91,10 +93,11 @@ class Reviews:
         if self.audience not in said.audiences:  # no need to ask: no API server would take it
             return _refusal("audience", f"it is for {', '.join(sorted(said.audiences)) or 'nobody'}")
         name = hashlib.sha256(token.encode()).digest()
-        known = self._answers.get(name)
-        if known is not None and self.now() < known.fresh_until:
-            self._answers.move_to_end(name)
-            return known.verdict
+        for answers in (self._accepted, self._refused):
+            known = answers.get(name)
+            if known is not None and self.now() < known.fresh_until:
+                answers.move_to_end(name)
+                return known.verdict
         task = self._asking.get(name)
         if task is None:
             task = self._asking[name] = asyncio.create_task(self._review(name, token, said))
@@ -105,19 +108,23 @@ class Reviews:
         verdict = await self._ask(token, said)
         now = self.now()
         if verdict is AWAY:
-            known = self._answers.get(name)
-            if known is not None and isinstance(known.verdict, Identity) and (said.expires or 0) > now:
-                return known.verdict
-            return verdict
-        life = self.bounds.fresh if isinstance(verdict, Identity) else self.bounds.refused
-        until = now + life
-        if isinstance(verdict, Identity) and said.expires is not None:
-            until = min(until, said.expires)
-        self._answers[name] = _Answer(verdict, until)
-        self._answers.move_to_end(name)
-        while len(self._answers) > self.bounds.kept:
-            self._answers.popitem(last=False)
+            known = self._accepted.get(name)
+            return known.verdict if known is not None and (said.expires or 0) > now else verdict
+        if isinstance(verdict, Identity):
+            until = now + self.bounds.fresh
+            until = until if said.expires is None else min(until, said.expires)
+            self._refused.pop(name, None)
+            self._remember(self._accepted, name, _Answer(verdict, until))
+        else:
+            self._accepted.pop(name, None)
+            self._remember(self._refused, name, _Answer(verdict, now + self.bounds.refused))
         return verdict
+
+    def _remember(self, answers: OrderedDict[bytes, _Answer], name: bytes, answer: _Answer) -> None:
+        answers[name] = answer
+        answers.move_to_end(name)
+        while len(answers) > self.bounds.kept:
+            answers.popitem(last=False)
 
     async def _ask(self, token: str, said: claims.Claims) -> Identity | Refusal:
         if self._slots is None:

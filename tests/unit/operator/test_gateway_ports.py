@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fairlead_operator.api.core import Service, ServicePort
 from fairlead_operator.api.meta import Ref
-from fairlead_operator.gateways.ports import manifest, missing, plan
+from fairlead_operator.gateways.ports import elsewhere, manifest, missing, plan
 
 CHART = (ServicePort("http", 80), ServicePort("https", 443))
 
@@ -52,3 +52,19 @@ def test_what_is_applied_names_our_ports_alone() -> None:
         "ports": [{"name": "listener-8443", "port": 8443, "targetPort": 8443, "protocol": "TCP"}]
     }
     assert "spec" not in manifest("ns", "edge", [])
+
+
+def test_a_port_that_leads_to_a_listener_is_all_that_it_needs() -> None:
+    service = _service(ServicePort("web", 8000, target="8080"))
+
+    assert not plan(service, [8080]).differs
+    assert missing(service, [8080]) == ()
+
+
+def test_a_port_that_leads_elsewhere_is_taken_and_reaches_nothing() -> None:
+    service = _service(ServicePort("web", 8000, target="8080"))
+
+    assert not plan(service, [8000]).differs  # the API server would refuse the same number again
+    assert missing(service, [8000]) == (8000,)
+    assert elsewhere(service, 8000) == ServicePort("web", 8000, target="8080")
+    assert elsewhere(service, 80) is None

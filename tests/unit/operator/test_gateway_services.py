@@ -25,6 +25,7 @@ class Cluster:
         self.refusal: ApiError | None = None
         self.applied: list[list[int]] = []
         self.told: list[dict[tuple[str, int], str]] = []
+        self.opened = asyncio.Event()
         self.seen()
 
     def seen(self) -> None:
@@ -46,6 +47,8 @@ class Cluster:
 
     def closed(self, ports: Mapping[tuple[str, int], str]) -> None:
         self.told.append(dict(ports))
+        if not ports:
+            self.opened.set()
 
 
 async def settled() -> None:
@@ -75,8 +78,49 @@ async def test_ports_come_and_go_and_refusals_are_told(monkeypatch: pytest.Monke
     assert list(cluster.told[-1]) == [("edge", 9090)]
     assert "provided port is already allocated" in cluster.told[-1]["edge", 9090]
     cluster.refusal = None
+    await listen(80, 9090)
+    assert cluster.applied[3:] == []  # not before its time
+    cluster.ports[0] |= {"nodePort": 30080, "appProtocol": "http"}
+    cluster.seen()
+    await listen(80, 9090)
+    assert cluster.applied[3:] == [[9090]]  # the Service is another one now
+    cluster.applied.pop()
     await listen(80, 9091)
     assert cluster.applied[3:] == [[9091]]
     assert cluster.told[-1] == {}
-    assert services.writes == 3
+    assert services.writes == 4
+    task.cancel()
+
+
+async def test_what_was_refused_is_tried_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AGAIN", 0.05)
+    cluster = Cluster()
+    cluster.listeners, cluster.refusal = {80, 9090}, ApiError(403, "exceeded quota")
+    services = GatewayServices(cluster, cluster, "system", {"edge": "gateway"})
+    task = asyncio.create_task(services.run())
+    await settled()
+    assert cluster.told[-1] != {}
+
+    cluster.refusal = None  # and nothing wakes it
+    async with asyncio.timeout(5):
+        await cluster.opened.wait()
+    await settled()
+
+    assert [port["port"] for port in cluster.ports] == [80, 9090]
+    task.cancel()
+
+
+async def test_a_port_that_leads_elsewhere_is_told() -> None:
+    cluster = Cluster()
+    cluster.ports[0]["targetPort"] = 8080
+    cluster.seen()
+    cluster.listeners = {80, 8080}
+    services = GatewayServices(cluster, cluster, "system", {"edge": "gateway"})
+    task = asyncio.create_task(services.run())
+    await settled()
+
+    assert cluster.applied == []
+    (told,) = cluster.told[-1].items()
+    assert told[0] == ("edge", 80)
+    assert "leads port 80 to 8080: listen there" in told[1]
     task.cancel()

@@ -6,6 +6,7 @@ import base64
 import copy
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from fairlead_operator.cli.main import main
 from fairlead_operator.injection import pod as pods
 from fairlead_operator.injection.manifests import inject_all, selection
 from fairlead_operator.injection.review import ReviewError, answer, question
-from fairlead_operator.injection.settings import InjectionError, Settings
+from fairlead_operator.injection.settings import LIMITS, REQUESTS, InjectionError, Settings
 
 Json = dict[str, Any]
 SETTINGS = Settings(
@@ -111,6 +112,12 @@ def test_annotations_change_it() -> None:
         ({}, {"hostNetwork": True}, "spec.hostNetwork"),
         ({}, {"os": {"name": "windows"}}, "spec.os.name"),
         ({}, {"volumes": [{"name": "fairlead-run", "emptyDir": {}}]}, "spec.volumes: fairlead-run"),
+        (
+            {},
+            {"containers": [{"name": "fairlead-proxy"}]},
+            "spec.containers: fairlead-proxy is a name of the sidecar's",
+        ),
+        ({"fairlead.dev/proxy-memory-request": "256Mi"}, {}, "memory-request: 256Mi is above the limit of 128Mi"),
     ],
 )
 def test_what_cannot_be_is_said(annotations: Json, spec: Json, said: str) -> None:
@@ -163,6 +170,26 @@ def test_a_pod_that_asks_and_cannot_is_refused_one_that_was_selected_passes_with
     assert "spec.hostNetwork" in chosen["warnings"][0]
 
 
+ODD: list[tuple[Json, str]] = [
+    ({"spec": "x"}, "spec: must be an object"),
+    ({"metadata": {"labels": {"a": True}}}, 'metadata.labels[a]: must be text: write it in quotes, as "true"'),
+    ({"metadata": {"annotations": ["x"]}}, "metadata.annotations: must be an object"),
+    ({"spec": {"securityContext": "x"}}, "spec.securityContext: must be an object"),
+    ({"spec": {"volumes": ["x"]}}, "spec.volumes: must be a list of objects"),
+]
+
+
+@pytest.mark.parametrize(("pod", "said"), ODD)
+def test_what_is_no_pod_is_refused(pod: Json, said: str) -> None:
+    with pytest.raises(ReviewError, match=re.escape(f"request.object.{said}")):
+        question({"request": {"uid": "1", "namespace": "shop", "object": pod}})
+
+
+def test_a_namespace_is_no_path() -> None:
+    with pytest.raises(ReviewError, match=r"request\.namespace"):
+        question({"request": {"uid": "1", "namespace": "a/../kube-system", "object": {}}})
+
+
 @pytest.mark.parametrize("body", [None, [], {}, {"request": {}}, {"request": {"uid": "1"}}, {"request": {"uid": 1}}])
 def test_what_is_no_review_is_refused(body: Any) -> None:
     with pytest.raises(ReviewError):
@@ -188,7 +215,8 @@ def _workload(kind: str, labels: Json, namespace: str = "shop", **spec: Any) -> 
     inner: Json = {"template": template}
     if kind == "CronJob":
         inner = {"jobTemplate": {"spec": inner}}
-    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "w", "namespace": namespace}, "spec": inner}
+    version = "batch/v1" if kind.endswith("Job") else "apps/v1"
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": "w", "namespace": namespace}, "spec": inner}
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"])
@@ -199,7 +227,14 @@ def test_workloads_that_a_policy_selects(kind: str) -> None:
 
 
 def test_everything_else_passes_as_it_is() -> None:
-    others = [POLICY, {"kind": "Service"}, "text", 7, _workload("Deployment", {"app": "other"})]
+    others: list[Any] = [
+        POLICY,
+        {"kind": "Service"},
+        {"kind": ["Pod"], "metadata": 7},
+        "text",
+        7,
+        _workload("Deployment", {"app": "other"}),
+    ]
     others.append(_workload("Deployment", {"app": "web"}, namespace="elsewhere"))
 
     assert inject_all(others, SETTINGS, selection([POLICY])).documents == others
@@ -216,6 +251,52 @@ def test_lists_are_looked_into_and_obstacles_told() -> None:
         "Job w: no sidecar, although a policy selects it: spec.hostNetwork: a sidecar would open its ports on the node:"
         " call a gateway instead"
     ]
+
+
+def test_a_kind_that_is_not_known_is_told() -> None:
+    rollout = {**_workload("Rollout", {"app": "web"}), "apiVersion": "argoproj.io/v1alpha1"}
+    job = {**_workload("Job", {"app": "other"}), "apiVersion": "batch.volcano.sh/v1alpha1", "spec": "odd"}
+
+    done = inject_all([rollout, job], SETTINGS, selection([POLICY]))
+
+    assert done.documents == [rollout, job]
+    assert done.warnings == [
+        "Rollout w: its pods want a sidecar, but Rollout of argoproj.io/v1alpha1 is not known here: leave them to the"
+        " webhook"
+    ]
+
+
+def test_a_list_of_one_kind_is_a_list() -> None:
+    items = {"kind": "DeploymentList", "apiVersion": "apps/v1", "items": [_workload("Deployment", {"app": "web"})]}
+
+    (done,) = inject_all([items], SETTINGS, selection([POLICY])).documents
+
+    assert pods.has_sidecar(done["items"][0]["spec"]["template"])
+
+
+def test_a_policy_with_an_error_is_no_policy_that_selects_nothing() -> None:
+    policy: Json = copy.deepcopy(POLICY)
+    policy["spec"]["proxies"] = {"sidecar": {"matchLabels": {"app": "web"}}}
+
+    with pytest.raises(InjectionError, match=r"LoadBalancerPolicy web: spec\.proxies"):
+        selection([policy])
+
+
+def test_what_names_no_namespace_is_of_the_one_that_is_given() -> None:
+    workload = _workload("Deployment", {"app": "web"})
+    del workload["metadata"]["namespace"]
+
+    (left,) = inject_all([workload], SETTINGS, selection([POLICY])).documents
+    (done,) = inject_all([workload], SETTINGS, selection([POLICY]), namespace="shop").documents
+
+    assert left == workload
+    assert pods.has_sidecar(done["spec"]["template"])
+
+
+def test_the_defaults_are_those_of_the_chart() -> None:
+    values = yaml.safe_load((Path(__file__).parents[3] / "helm/fairlead/values.yaml").read_text())
+
+    assert values["sidecar"]["resources"] == {"requests": REQUESTS, "limits": LIMITS}
 
 
 def test_capture_needs_the_cluster() -> None:
@@ -240,8 +321,15 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("kind: Deployment\nmetadata: {name: w}", "Deployment w: spec.template: must be the template of a pod"),
+        (
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w}",
+            "Deployment w: spec.template: must be the template of a pod",
+        ),
         ("a: [", "is not YAML"),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: w, labels: {fairlead.dev/inject: true}}",
+            'Pod w: metadata.labels[fairlead.dev/inject]: must be text: write it in quotes, as "true"',
+        ),
     ],
 )
 def test_the_command_says_what_is_wrong(

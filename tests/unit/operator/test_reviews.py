@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import json
 from typing import Any
 
@@ -212,8 +213,8 @@ async def test_tokens_are_not_kept_and_not_without_number() -> None:
     bench = Bench(kept=10)
     for number in range(30):
         await bench.who(token(f"pod-{number}"))
-    assert len(bench.reviews._answers) == 10
-    assert all(len(name) == 32 for name in bench.reviews._answers)
+    assert len(bench.reviews._accepted) == 10
+    assert all(len(name) == 32 for name in bench.reviews._accepted)
     await bench.who(token("pod-29"))
     assert len(bench.api.questions) == 30
 
@@ -266,3 +267,16 @@ def test_the_claims_are_read_with_and_without_padding() -> None:
     for name in ("a", "ab", "abc", "abcd"):
         found = claims.read(token(name))
         assert found == claims.Claims(frozenset({AUDIENCE}), 4000.0)
+
+
+async def test_made_up_tokens_push_no_good_one_out() -> None:
+    bench = Bench(kept=10)
+    await bench.who()
+    bench.api.answer = {"status": {"authenticated": False}}
+    for number in range(30):
+        await bench.who(token(f"made-up-{number}"))
+    assert len(bench.reviews._refused) == 10
+    asked = len(bench.api.questions)
+
+    assert await bench.who() == dataclasses.replace(WEB, expires=4000)
+    assert len(bench.api.questions) == asked
