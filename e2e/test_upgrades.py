@@ -88,7 +88,7 @@ def test_helm_upgrade_and_rollback_of_everything(
             replaced += len(before[name])
     finally:
         before = {name: installation.pods(name) for name in names}
-        words = ("rollback", install.RELEASE, str(history), "--namespace", NAMESPACE, "--force-conflicts")
+        words = ("rollback", install.RELEASE, str(history), "--namespace", NAMESPACE)
         install.helm(*words, kubeconfig=site.cluster.kubeconfig)
     for name in names:
         installation.replaced(name, before[name])

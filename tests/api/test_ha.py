@@ -83,9 +83,13 @@ async def test_killing_the_leader_costs_no_request(installation: Installation) -
 async def test_killing_a_follower_costs_no_request(installation: Installation) -> None:
     it = installation
     leader = await it.leader()
-    while not (busy := [one for one in it.replicas if one is not leader and (await it.connected())[one.name]]):
-        await it.start_envoy()  # they choose their replica at random
+    for _ in range(20):  # they choose their replica at random
+        busy = [one for one in it.replicas if one is not leader and (await it.connected())[one.name]]
+        if busy:
+            break
+        await it.start_envoy()
         await it.right(1)
+    assert busy
     async with it.load() as load:
         busy[0].kill()
         generation = await it.change()

@@ -79,9 +79,9 @@ class Injecting:
         """Wait until pods of exactly these namespaces are asked about."""
 
         def asked(live: Json) -> bool:
-            (hook,) = (one for one in live["webhooks"] if one["name"] == WEBHOOK)
-            (rule,) = hook["namespaceSelector"]["matchExpressions"]
-            return bool(rule.get("values", []) == list(names))
+            hooks = [one for one in live["webhooks"] if one["name"] == WEBHOOK]
+            rules = [rule for hook in hooks for rule in hook["namespaceSelector"]["matchExpressions"]]
+            return [rule.get("values", []) for rule in rules] == [list(names)]
 
         await self.until(asked)
 

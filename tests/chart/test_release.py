@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from fairlead_operator.gateways import ports
-from fairlead_operator.gateways.service import MANAGER
+from fairlead_operator.gateways.service import MANAGER as PORTS_MANAGER
+from fairlead_operator.injection.namespaces import MANAGER, MODEL, WEBHOOK, entry, selector
 from tests.support import helm
 from tests.support.kube import ApiError, Cluster
 
@@ -47,6 +48,10 @@ class Release:
     def install(self, *more: str) -> None:
         self.helm("install", *more)
 
+    def rollback(self) -> None:
+        """To the first revision."""
+        helm.helm("rollback", "fairlead", "1", "--namespace", self.namespace, kubeconfig=self.kube.kubeconfig)
+
     def here(self, manifest: Json) -> Json:
         """*manifest* in the namespace of the release."""
         return {**manifest, "metadata": {**manifest["metadata"], "namespace": self.namespace}}
@@ -57,7 +62,7 @@ class Release:
 
     def follow(self, *listeners: int) -> None:
         """What the operator does, and as whom: its own ports, by server-side apply."""
-        self.kube.apply(ports.manifest(self.namespace, SERVICE["metadata"]["name"], listeners), manager=MANAGER)
+        self.kube.apply(ports.manifest(self.namespace, SERVICE["metadata"]["name"], listeners), manager=PORTS_MANAGER)
 
 
 @pytest.fixture(scope="module")
@@ -147,44 +152,34 @@ def test_a_port_may_become_the_charts_own(release: Release) -> None:
     assert release.ports() == {"http": 80, "admin": 8080}
 
 
-def test_an_upgrade_keeps_what_the_operator_wrote_into_the_webhook(release: Release) -> None:
-    """``caBundle`` is in no manifest; the namespaces of the second webhook are applied as they are."""
-    release.install()
-    selector = {
-        "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["shop", "blog"]}]
-    }
+@pytest.mark.parametrize("server_side", ["true", "false"])
+def test_upgrade_and_rollback_leave_the_webhook_of_the_operator(release: Release, server_side: str) -> None:
+    """``caBundle`` is in no manifest, nor is the second webhook: helm has no say in them, and sees no conflict."""
+    release.install(f"--server-side={server_side}")
+    (asked,) = release.kube.get(INJECTOR)["webhooks"]  # at first no pod waits for it that did not ask
+    assert asked["name"] == MODEL
+    release.kube.apply({**INJECTOR, "webhooks": [entry(asked, ["shop"])]}, manager=MANAGER)
     bundle = "LS0tLS1CRUdJTg=="
-    release.kube.apply(
-        {
-            **INJECTOR,
-            "webhooks": [
-                {"name": "label.inject.fairlead.dev", "clientConfig": {"caBundle": bundle}},
-                {
-                    "name": "namespace.inject.fairlead.dev",
-                    "clientConfig": {"caBundle": bundle},
-                    "namespaceSelector": selector,
-                },
-            ],
-        },
-        manager="fairlead",
-    )
+    patch = [{"op": "add", "path": f"/webhooks/{i}/clientConfig/caBundle", "value": bundle} for i in range(2)]
+    path = release.kube.path_of(INJECTOR)
+    release.kube.request("PATCH", path, patch, content_type="application/json-patch+json")
+    release.kube.apply({**INJECTOR, "webhooks": [entry(asked, ["blog", "shop"])]}, manager=MANAGER)
+
+    def written() -> tuple[Json, Json]:
+        hooks = {hook["name"]: hook for hook in release.kube.get(INJECTOR)["webhooks"]}
+        assert {hook["clientConfig"]["caBundle"] for hook in hooks.values()} == {bundle}
+        return hooks[MODEL], hooks[WEBHOOK]
 
     release.helm("upgrade", "--set", "webhook.timeoutSeconds=7")
+    asked, ours = written()
+    assert asked["timeoutSeconds"] == 7
+    assert ours["namespaceSelector"] == selector({"shop", "blog"})
 
-    asked, selected = release.kube.get(INJECTOR)["webhooks"]
-    assert (asked["timeoutSeconds"], selected["timeoutSeconds"]) == (7, 7)
-    assert (asked["clientConfig"]["caBundle"], selected["clientConfig"]["caBundle"]) == (bundle, bundle)
-    assert selected["namespaceSelector"] == selector
-
-
-def test_at_first_the_second_webhook_selects_nothing(release: Release) -> None:
-    """Before the operator says so, no pod waits for it that did not ask."""
-    release.install()
-
-    _, selected = release.kube.get(INJECTOR)["webhooks"]
-    assert selected["namespaceSelector"] == {
-        "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "DoesNotExist"}]
-    }
+    release.kube.apply({**INJECTOR, "webhooks": [entry(asked, ["later"])]}, manager=MANAGER)
+    release.rollback()
+    asked, ours = written()
+    assert asked["timeoutSeconds"] == 5
+    assert ours["namespaceSelector"] == selector({"later"})
 
 
 def test_an_upgrade_brings_new_fields_of_our_kinds(release: Release, tmp_path: Path) -> None:

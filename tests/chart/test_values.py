@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fairlead_operator.api.config import read_config
 from tests.support import helm
 
 Json = dict[str, Any]
@@ -87,6 +88,10 @@ REFUSED = [
     ("gateways", [{"replicas": 2}], "name"),
     ("gateways", [{"name": "Edge"}], "name"),
     ("gateways", {"edge": {}}, "gateways"),
+    ("gateways", [{"name": True}], "name"),
+    ("gateways.podLabels", {"app.kubernetes.io/component": "x"}, "podLabels"),
+    ("operator.podLabels", {"app.kubernetes.io/name": "x"}, "podLabels"),
+    ("gateways.service.loadBalancerSourceRanges", ["everyone"], "loadBalancerSourceRanges"),
     # Together.
     ("gateways", [{"name": "a", "kind": "DaemonSet", "autoscaling": {"enabled": True}}], "autoscaling"),
     ("certificates.certManager.issuerRef", {"kind": "ClusterIssuer"}, "name"),
@@ -102,6 +107,8 @@ def test_refused(path: str, value: Any, says: str, tmp_path: Path) -> None:
     assert says in str(caught.value)
 
 
+PORT_OF_NODES = {"name": "http", "port": 80, "nodePort": 30080}
+
 UNFIT = [
     ({"gateways": [{"name": "a"}, {"name": "a"}]}, "two gateways are called a"),
     (
@@ -113,6 +120,22 @@ UNFIT = [
         "maxReplicas",
     ),
     ({"gateways": [{"name": "a", "hostPrivilegedPorts": True}]}, "hostPrivilegedPorts needs hostNetwork"),
+    ({"operator": {"lease": {"duration": "10s"}}}, "operator.lease.duration: must be longer than renew"),
+    ({"operator": {"lease": {"renew": "2400ms"}}}, "operator.lease.renew: must be longer than 1.2 times retry"),
+    ({"operator": {"lease": {"retry": "999ms"}}}, "operator.lease.retry: must be at least 1s"),
+    ({"certificates": {"overlap": "1m59s"}}, "certificates.overlap: must be at least 2m"),
+    ({"certificates": {"secretName": "fairlead-ca"}}, "certificates.secretName: fairlead-ca is the Secret of"),
+    ({"sidecar": {"startLimit": "0s"}}, "sidecar.startLimit: must be longer than 0s"),
+    ({"sidecar": {"resources": {"requests": {"memory": "0.5Gi"}}}}, "sidecar.resources.requests.memory: must not be"),
+    ({"sidecar": {"resources": {"limits": {"cpu": 0.01}}}}, "sidecar.resources.requests.cpu: must not be above"),
+    (
+        {"gateways": [{"name": "a", "service": {"ports": [{"name": "x", "port": 80}, {"name": "y", "port": 80}]}}]},
+        r"gateways a: service.ports: y \(80/TCP\) is there twice",
+    ),
+    (
+        {"gateways": [{"name": "a", "service": {"type": "ClusterIP", "ports": [PORT_OF_NODES]}}]},
+        "gateways a: service.ports: nodePort needs service.type",
+    ),
     ({"gatewayDefaults": {"kind": "DaemonSet", "autoscaling": {"enabled": True}}}, "autoscaling"),
 ]
 
@@ -121,6 +144,30 @@ UNFIT = [
 def test_what_no_schema_can_say_is_refused_too(values: Json, says: str, tmp_path: Path) -> None:
     with pytest.raises(helm.HelmError, match=says):
         helm.text(helm.written(values, tmp_path))
+
+
+FIT: list[Json] = [
+    {},
+    {"sidecar": {"resources": {"requests": {"cpu": 0.5, "memory": 33554432}, "limits": {"cpu": 1}}}},
+    {"sidecar": {"resources": {"requests": None, "limits": None}}},
+    {"operator": {"lease": {"duration": "1m30s", "renew": "1m", "retry": "1500ms"}}},
+    {"certificates": {"overlap": "2m"}},
+    {"gateways": [{"name": "on"}, {"name": "123"}]},
+]
+
+
+@pytest.mark.parametrize("values", FIT, ids=[json.dumps(values)[:60] for values in FIT])
+def test_what_the_chart_takes_the_operator_takes(values: Json, tmp_path: Path) -> None:
+    """Else helm says yes, and the operator ends again and again."""
+    found = list(yaml.safe_load_all(helm.text(helm.written(values, tmp_path), namespace="1234")))
+
+    assert {one["metadata"].get("namespace", "1234") for one in found if one} == {"1234"}
+    (config,) = (one for one in found if one and one["metadata"]["name"] == "fairlead-config")
+    read = read_config(config["data"]["config.yaml"], "config.yaml")
+    assert {one.name for one in read.gateways} == {one["name"] for one in values.get("gateways", VALUES["gateways"])}
+    for one in found:
+        for value in ((one or {})["metadata"].get("labels") or {}).values():
+            assert isinstance(value, str)
 
 
 def test_the_schema_and_the_defaults_have_the_same_values() -> None:

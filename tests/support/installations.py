@@ -122,8 +122,10 @@ class Installation:
     async def start_envoy(self) -> None:
         name = f"edge-{len(self.envoys) + 1}"
         config = bootstrap(gateway=self.site.gateway, node=name, xds_host="127.0.0.1", xds_port=1)
-        # A cluster has a Service in front of the replicas; here Envoy knows all of them.
+        # A cluster has a Service in front of the replicas; here Envoy knows all of them, and takes any. (By name it may
+        # resolve one before the others, and would go there each time.)
         (cluster,) = config["static_resources"]["clusters"]
+        cluster |= {"type": "STATIC", "lb_policy": "RANDOM"}
         (locality,) = cluster["load_assignment"]["endpoints"]
         locality["lb_endpoints"] = [
             {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}

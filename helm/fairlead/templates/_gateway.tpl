@@ -24,6 +24,18 @@ call with (dict "root" $ "name" NAME). */}}
 {{- if and $gateway.autoscaling.enabled (lt (int $gateway.autoscaling.maxReplicas) (int $gateway.autoscaling.minReplicas)) }}
 {{- fail (printf "gateways %s: autoscaling.maxReplicas must not be less than minReplicas" .name) }}
 {{- end }}
+{{- $name := .name }}
+{{- $ports := list }}
+{{- range $gateway.service.ports }}
+{{- $port := printf "%v/%s" .port (.protocol | default "TCP") }}
+{{- if or (has $port $ports) (has .name $ports) }}
+{{- fail (printf "gateways %s: service.ports: %s (%s) is there twice" $name .name $port) }}
+{{- end }}
+{{- $ports = append (append $ports $port) .name }}
+{{- if and .nodePort (eq $gateway.service.type "ClusterIP") }}
+{{- fail (printf "gateways %s: service.ports: nodePort needs service.type NodePort or LoadBalancer" $name) }}
+{{- end }}
+{{- end }}
 {{- if and $gateway.hostPrivilegedPorts (not $gateway.hostNetwork) }}
 {{- fail (printf "gateways %s: hostPrivilegedPorts needs hostNetwork: without it ports below 1024 need no privilege" .name) }}
 {{- end }}

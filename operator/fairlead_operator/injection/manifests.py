@@ -104,11 +104,14 @@ class _Injector:
             if (why := pods.obstacle(pod)) and _labels(pod).get(INJECT) != "true":
                 self.warnings.append(f"{what}: no sidecar, although a policy selects it: {why}")
                 return document
-            done = _replaced(document, path, pods.inject(pod, self.settings))
-            if of_pod(self.settings, _below(pod, ("metadata", "annotations")) or {}).mode == CAPTURE:
-                raise InjectionError(_NO_CAPTURE)
+            return _replaced(document, path, self._inject(pod))
         except InjectionError as error:
             raise InjectionError(f"{what}: {error}") from None
+
+    def _inject(self, pod: Json) -> Json:
+        done = pods.inject(pod, self.settings)
+        if of_pod(self.settings, _below(pod, ("metadata", "annotations")) or {}).mode == CAPTURE:
+            raise InjectionError(_NO_CAPTURE)
         return done
 
     def _wanted(self, document: Json, pod: Json) -> bool:

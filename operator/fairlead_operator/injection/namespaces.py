@@ -1,7 +1,8 @@
 """Which namespaces' pods the API server asks about: those that have a policy for sidecars. A duty of the leader.
 
-The chart's webhook configuration has two webhooks. One is for pods that ask by label; of the other the namespaces are
-kept here, so that a control plane that is down never keeps a pod of another namespace from starting.
+The chart's webhook configuration has one webhook, for pods that ask by label. A second one is put beside it here, for
+pods of these namespaces, so that a control plane that is down never keeps a pod of another namespace from starting. All of
+it is ours (server-side apply): an upgrade and a rollback of the chart have no say in it, and no conflict.
 """
 
 from __future__ import annotations
@@ -13,23 +14,31 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final, Protocol
 
 from fairlead_operator.api.meta import Ref
+from fairlead_operator.api.pods import INJECT
 from fairlead_operator.sources.backoff import Backoff
 from fairlead_operator.sources.client import CONNECTION_ERRORS, ApiError
 
 log = logging.getLogger(__name__)
 
-#: The webhook whose namespaces are kept.
+#: The webhook that is ours, and the one of the chart that it is like.
 WEBHOOK: Final = "namespace.inject.fairlead.dev"
+MODEL: Final = "label.inject.fairlead.dev"
+#: Who owns it, for the API server.
+MANAGER: Final = "fairlead-injection"
 KEY: Final = "kubernetes.io/metadata.name"
 PATH: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+#: Pods that asked, or asked not to, are the other webhook's, or nobody's.
+_UNDECIDED: Final = {"matchExpressions": [{"key": INJECT, "operator": "NotIn", "values": ["true", "false"]}]}
 #: Seconds between two looks when nothing was heard.
 LOOK: Final = 60.0
 
+Json = dict[str, Any]
 
-class Patcher(Protocol):
+
+class Applier(Protocol):
     """Who writes: the Kubernetes client."""
 
-    def json_patch(self, path: str, patch: list[dict[str, Any]]) -> Coroutine[Any, Any, dict[str, Any]]: ...
+    def apply(self, path: str, manifest: Json, *, manager: str) -> Coroutine[Any, Any, Json]: ...
 
 
 def selector(namespaces: Collection[str]) -> dict[str, Any]:
@@ -37,6 +46,18 @@ def selector(namespaces: Collection[str]) -> dict[str, Any]:
     if not namespaces:
         return {"matchExpressions": [{"key": KEY, "operator": "DoesNotExist"}]}
     return {"matchExpressions": [{"key": KEY, "operator": "In", "values": sorted(namespaces)}]}
+
+
+def entry(model: Json, namespaces: Collection[str]) -> Json:
+    """Our webhook: what *model* says, for the pods of *namespaces*. The CA bundle is written by ``trust.distribution``."""
+    client = {name: value for name, value in model["clientConfig"].items() if name != "caBundle"}
+    return {
+        **model,
+        "name": WEBHOOK,
+        "clientConfig": client,
+        "objectSelector": _UNDECIDED,
+        "namespaceSelector": selector(namespaces),
+    }
 
 
 class InjectedNamespaces:
@@ -47,22 +68,21 @@ class InjectedNamespaces:
     """
 
     def __init__(
-        self, client: Patcher, name: str, wanted: Callable[[], Collection[str]], never: Collection[str] = ()
+        self, client: Applier, name: str, wanted: Callable[[], Collection[str]], never: Collection[str] = ()
     ) -> None:
         """*wanted*: the namespaces that have a policy for sidecars; *never*: those that are left alone all the same."""
         self.writes = 0
         self._client, self._name, self._wanted, self._never = client, name, wanted, frozenset(never)
-        self._have: tuple[int, dict[str, Any]] | None = None
+        self._hooks: dict[str, Json] = {}
         self._wake = asyncio.Event()
 
-    def apply(self, raw: dict[str, Any]) -> None:
+    def apply(self, raw: Json) -> None:
         """The configuration as it is now."""
-        found = [(index, hook) for index, hook in enumerate(raw.get("webhooks") or []) if hook.get("name") == WEBHOOK]
-        self._have = (found[0][0], found[0][1].get("namespaceSelector") or {}) if found else None
+        self._hooks = {str(hook.get("name")): hook for hook in raw.get("webhooks") or []}
         self._wake.set()
 
     def delete(self, ref: Ref) -> None:  # noqa: ARG002 - there is one only
-        self._have = None
+        self._hooks = {}
 
     def changed(self) -> None:
         """Policies may have come or gone."""
@@ -85,18 +105,25 @@ class InjectedNamespaces:
                     await self._wake.wait()
 
     async def _settle(self) -> None:
-        if self._have is None:
+        model = self._hooks.get(MODEL)
+        if model is None:
             return
-        index, before = self._have
-        wanted = selector(set(self._wanted()) - self._never)
-        if before == wanted:
+        live = self._hooks.get(WEBHOOK)
+        # Until it has a bundle, the API server could not ask it, and would refuse every pod that it has to ask about.
+        trusted = live is not None and live["clientConfig"].get("caBundle")
+        ours = entry(model, set(self._wanted()) - self._never if trusted else ())
+        if live is not None and _without_bundle(live) == ours:
             return
-        # Places in the list may have changed meanwhile: then nothing is written, and the watch says what is there.
-        where = f"/webhooks/{index}"
-        patch: list[dict[str, Any]] = [
-            {"op": "test", "path": f"{where}/name", "value": WEBHOOK},
-            {"op": "add", "path": f"{where}/namespaceSelector", "value": wanted},
-        ]
-        raw = await self._client.json_patch(f"{PATH}/{self._name}", patch)
+        manifest = {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": {"name": self._name},
+            "webhooks": [ours],
+        }
+        raw = await self._client.apply(f"{PATH}/{self._name}", manifest, manager=MANAGER)
         self.writes += 1
         self.apply(raw)
+
+
+def _without_bundle(hook: Json) -> Json:
+    return {**hook, "clientConfig": {k: v for k, v in hook["clientConfig"].items() if k != "caBundle"}}
