@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import http.client
 import ipaddress
+import os
 import re
 import socket
 import subprocess
@@ -24,8 +25,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 ADMIN = "/var/run/fairlead/admin.sock"
-#: Standard error of Envoy, process 1: the container's log. What a hook itself writes is shown only when it fails.
-CONTAINER_LOG = "/proc/1/fd/2"
+PROC = "/proc"
 POLL = 0.1  # seconds
 
 
@@ -260,9 +260,23 @@ def seconds(text: str) -> float:
     return sum(int(number) * unit[name] for number, name in re.findall(r"([0-9]+)(ms|h|m|s)", text))
 
 
+def container_log(proc: str = PROC) -> str:
+    """Standard error of Envoy, which is the container's log: what a hook itself writes is shown only when it fails.
+
+    Envoy is process 1, unless the pod's containers share their processes (spec.shareProcessNamespace).
+    """
+    from pathlib import Path  # noqa: PLC0415 - rarely needed, and the kubelet starts this program often
+
+    for folder in sorted((one for one in Path(proc).iterdir() if one.name.isdecimal()), key=lambda one: int(one.name)):
+        with contextlib.suppress(OSError):
+            if (folder / "comm").read_text("utf-8").strip() == "envoy" and folder.stat().st_uid == os.getuid():
+                return str(folder / "fd" / "2")
+    return str(Path(proc, "1", "fd", "2"))
+
+
 def log(text: str) -> None:
     """To the container's log where it can be reached, else to standard error."""
-    with contextlib.suppress(OSError), open(CONTAINER_LOG, "a", encoding="utf-8") as stream:  # noqa: PTH123
+    with contextlib.suppress(OSError), open(container_log(), "a", encoding="utf-8") as stream:  # noqa: PTH123
         print(text, file=stream)
         return
     print(text, file=sys.stderr)

@@ -261,7 +261,7 @@ class Operator:
         """Why no proxy should be sent here; empty when it may."""
         if self.ending:
             return "ending"
-        missing = [one.plural for one in self.reflectors if not one.synced.is_set()]
+        missing = [one.plural for one in self._every_reflector() if not one.synced.is_set()]
         if not self.policies.synced.is_set():
             missing.append("loadbalancerpolicies")
         if missing or not self.plane.ready:
@@ -269,6 +269,11 @@ class Operator:
         if not self.xds_port or (self.injection is not None and not self.injection.port):
             return "waiting for a certificate"
         return ""
+
+    def _every_reflector(self) -> list[Reflector]:
+        """Of the objects that are served, of trust and of injection."""
+        more = [] if self.trust is None else self.trust.reflectors
+        return [*self.reflectors, *more, *([] if self.injection is None else [self.injection.reflector])]
 
     def _surveyed(self) -> None:
         if self.replica is not None:

@@ -165,9 +165,8 @@ def test_what_the_chart_takes_the_operator_takes(values: Json, tmp_path: Path) -
     (config,) = (one for one in found if one and one["metadata"]["name"] == "fairlead-config")
     read = read_config(config["data"]["config.yaml"], "config.yaml")
     assert {one.name for one in read.gateways} == {one["name"] for one in values.get("gateways", VALUES["gateways"])}
-    for one in found:
-        for value in ((one or {})["metadata"].get("labels") or {}).values():
-            assert isinstance(value, str)
+    labels = [value for one in found if one for value in (one["metadata"].get("labels") or {}).values()]
+    assert all(isinstance(value, str) for value in labels)
 
 
 def test_the_schema_and_the_defaults_have_the_same_values() -> None:

@@ -104,3 +104,14 @@ GOOD = {"sds.ca.update_success": 1, "sds.token.update_success": 1}
 )
 def test_the_reason_is_the_first_thing_that_is_missing(statistics: Mapping[str, int], words: str) -> None:
     assert words in fairlead_proxy.why_not(dict(statistics))
+
+
+def test_envoys_own_log_is_found_where_containers_share_their_processes(tmp_path: Path) -> None:
+    for pid, name in ((1, "pause"), (7, "web"), (12, "envoy"), (30, "envoy")):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "comm").write_text(f"{name}\n")
+
+    assert fairlead_proxy.container_log(str(tmp_path)) == str(tmp_path / "12" / "fd" / "2")
+    (tmp_path / "12" / "comm").write_text("other\n")
+    (tmp_path / "30" / "comm").unlink()
+    assert fairlead_proxy.container_log(str(tmp_path)) == str(tmp_path / "1" / "fd" / "2")

@@ -54,6 +54,7 @@ class Injection:
 
     Attributes:
         port: where the webhook listens; 0 until there is a certificate.
+        reflector: of the webhook's configuration.
     """
 
     def __init__(
@@ -78,11 +79,11 @@ class Injection:
             "mutatingwebhookconfigurations",
             f"metadata.name={config.webhook.name}",
         )
-        self._reflector = Reflector(kind, client, self.namespaces, timings=timings)
+        self.reflector = Reflector(kind, client, self.namespaces, timings=timings)
 
     def always(self) -> list[Coroutine[Any, Any, None]]:
         """What every replica runs."""
-        return [self._reflector.run(), self._serve()]
+        return [self.reflector.run(), self._serve()]
 
     async def stop(self) -> None:
         await self.webhook.stop()
