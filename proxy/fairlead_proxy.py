@@ -274,9 +274,9 @@ def container_log(proc: str = PROC) -> str:
     return str(Path(proc, "1", "fd", "2"))
 
 
-def log(text: str) -> None:
-    """To the container's log where it can be reached, else to standard error."""
-    with contextlib.suppress(OSError), open(container_log(), "a", encoding="utf-8") as stream:  # noqa: PTH123
+def log(text: str, path: str = "") -> None:
+    """To the container's log (or *path*) where it can be reached, else to standard error."""
+    with contextlib.suppress(OSError), open(path or container_log(), "a", encoding="utf-8") as stream:  # noqa: PTH123
         print(text, file=stream)
         return
     print(text, file=sys.stderr)
@@ -288,6 +288,7 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("wait", help="return when Envoy is configured or the time has passed (postStart)")
     one.add_argument("--for", dest="seconds", type=seconds, default=20.0, metavar="20s")
     one.add_argument("--admin", default=ADMIN, help=argparse.SUPPRESS)
+    one.add_argument("--log", default="", help=argparse.SUPPRESS)
     one = commands.add_parser("drain", help="fail the health check, return when connections have ended (preStop)")
     one.add_argument("--for", dest="seconds", type=seconds, default=30.0, metavar="30s")
     one.add_argument("--at-least", type=seconds, default=5.0, metavar="5s", help="go on to accept for this long")
@@ -304,7 +305,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     if args.command == "wait":
-        return wait(Admin(args.admin), args.seconds, log)
+        return wait(Admin(args.admin), args.seconds, lambda text: log(text, args.log))
     if args.command == "drain":
         return drain(Admin(args.admin), args.seconds, args.at_least)
     if args.command == "ready":

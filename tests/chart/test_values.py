@@ -159,13 +159,15 @@ FIT: list[Json] = [
 @pytest.mark.parametrize("values", FIT, ids=[json.dumps(values)[:60] for values in FIT])
 def test_what_the_chart_takes_the_operator_takes(values: Json, tmp_path: Path) -> None:
     """Else helm says yes, and the operator ends again and again."""
-    found = list(yaml.safe_load_all(helm.text(helm.written(values, tmp_path), namespace="1234")))
+    rendered = yaml.safe_load_all(helm.text(helm.written(values, tmp_path), namespace="1234"))
+    found: list[Json] = [one for one in rendered if one]
 
-    assert {one["metadata"].get("namespace", "1234") for one in found if one} == {"1234"}
-    (config,) = (one for one in found if one and one["metadata"]["name"] == "fairlead-config")
+    assert {one["metadata"].get("namespace", "1234") for one in found} == {"1234"}
+    (config,) = (one for one in found if one["metadata"]["name"] == "fairlead-config")
     read = read_config(config["data"]["config.yaml"], "config.yaml")
-    assert {one.name for one in read.gateways} == {one["name"] for one in values.get("gateways", VALUES["gateways"])}
-    labels = [value for one in found if one for value in (one["metadata"].get("labels") or {}).values()]
+    given: list[Json] = values.get("gateways") or VALUES["gateways"]
+    assert {one.name for one in read.gateways} == {one["name"] for one in given}
+    labels = [value for one in found for value in (one["metadata"].get("labels") or {}).values()]
     assert all(isinstance(value, str) for value in labels)
 
 

@@ -55,7 +55,7 @@ async def place() -> AsyncIterator[Place]:
 async def test_it_returns_when_envoy_has_its_configuration(place: Place, tmp_path: Path) -> None:
     volumes = Rotating(tmp_path, ca=place.ca.cert_pem.bytes(), token=b"good")
     async with pods.pod(tmp_path, xds_port=place.port, volumes=volumes) as pod:
-        hook = asyncio.create_task(pod.fairlead_proxy("wait", "--for", "40s"))
+        hook = asyncio.create_task(pod.fairlead_proxy("wait", "--for", "40s", "--log", "/dev/stderr"))
         await asyncio.sleep(0.5)
         assert not hook.done()
         assert await pod.status() == (0, "")
@@ -88,7 +88,7 @@ async def test_it_gives_up_in_time_and_says_why(place: Place, tmp_path: Path, fa
 
     async with pods.pod(tmp_path, xds_port=place.port, volumes=volumes) as pod:
         began = time.monotonic()
-        code, said = await pod.fairlead_proxy("wait", "--for", "3s")
+        code, said = await pod.fairlead_proxy("wait", "--for", "3s", "--log", "/dev/stderr")
 
         assert code == 0
         assert said.startswith("fairlead-proxy: the application starts without a configured proxy after 3 s: ")
@@ -102,7 +102,7 @@ async def test_an_envoy_that_is_not_there_is_no_reason_to_fail(tmp_path: Path, p
     async with pods.pod(tmp_path, xds_port=place.port, volumes=Rotating(tmp_path)) as pod:
         await pod.terminate()
 
-        code, said = await pod.fairlead_proxy("wait", "--for", "300ms")
+        code, said = await pod.fairlead_proxy("wait", "--for", "300ms", "--log", "/dev/stderr")
 
         assert code == 0
         assert "Envoy does not answer" in said
