@@ -1,63 +1,134 @@
-"""What an endpoint may get, from what Kubernetes says of it. Pure: the whole truth is in the arguments."""
+"""What an endpoint may get, from what Kubernetes says of it. Pure: the whole truth, the time too, is in the arguments.
+
+``docs/health.md`` has the table that ``judge`` is; a test walks its rows.
+"""
 
 from __future__ import annotations
 
 import functools
+import math
 from collections import Counter
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
 
 from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
-from fairlead_xds.features.endpoints import Endpoints, Health
+from fairlead_operator.api.pod_status import UNKNOWN, PodState
+from fairlead_operator.nodes import Lost
+from fairlead_xds.features.endpoints import Endpoints, Health, Restarting
+from fairlead_xds.features.value import milliseconds
 from fairlead_xds.model import Endpoint
 
 DEFAULT = Endpoints()
+#: A verdict that changes only with its endpoint.
+NEVER: Final = math.inf
 
 
 class Verdict(NamedTuple):
-    """What an endpoint may get, and the reason in words."""
+    """What an endpoint may get, and the reason in words.
+
+    Attributes:
+        since: seconds since the epoch when that began; 0: unknown.
+        until: when it has to be judged again, though nothing was heard.
+    """
 
     health: Health
     reason: str
+    since: float = 0.0
+    until: float = NEVER
 
+
+class Facts(NamedTuple):
+    """What is known beyond the slices.
+
+    Attributes:
+        pods: by name, of the Service's namespace; those that say more than their endpoint's conditions are enough.
+        lost: by name, the nodes whose pods get nothing.
+        now: seconds since the epoch.
+    """
+
+    pods: Mapping[str, PodState] = {}
+    lost: Mapping[str, Lost] = {}
+    now: float = 0.0
+
+
+NO_FACTS: Final = Facts()
 
 Judged = tuple[SliceEndpoint, int, Verdict]
 """An endpoint, its port, and the verdict: a bare tuple, because a hundred of them are made when one endpoint changes."""
 
 
-def judge(endpoint: SliceEndpoint, policy: Endpoints, *, last_resort: bool) -> Verdict:
+def judge(
+    endpoint: SliceEndpoint,
+    policy: Endpoints,
+    *,
+    last_resort: bool,
+    pod: PodState = UNKNOWN,
+    lost: Lost | None = None,
+    now: float = 0.0,
+) -> Verdict:
     """The health of one endpoint.
 
     Args:
         endpoint: with the conditions of its slice. Kubernetes never calls a terminating endpoint ready.
-        policy: what is wanted of endpoints that are not ready or terminate.
+        policy: what is wanted of endpoints that are not ready, terminate, restart or are on a lost node.
         last_resort: no endpoint of the backend is left that is ready; those that terminate and serve are all there is.
+        pod: its pod.
+        lost: why its node cannot be reached.
+        now: seconds since the epoch.
     """
+    if lost is not None and policy.node_lost.action == "Exclude":
+        return Verdict(Health.EXCLUDED, lost.why, lost.since)
     if endpoint.terminating:
-        return _judge_terminating(endpoint, policy, last_resort=last_resort)
-    if endpoint.ready:
-        return Verdict(Health.HEALTHY, "ready")
-    if policy.not_ready == "Degrade":
-        return Verdict(Health.DEGRADED, "not ready: used when no ready endpoint is left")
-    return Verdict(Health.EXCLUDED, "not ready")
+        return _judge_terminating(endpoint, policy, pod, last_resort=last_resort)
+    if pod.waiting and not (endpoint.ready and policy.restarting.action == "Ignore"):
+        return Verdict(Health.EXCLUDED, f"a container does not run: {pod.waiting}", _latest(pod))
+    if pod.starting:
+        return Verdict(Health.EXCLUDED, "its startup probe has not passed", pod.ready_since)
+    if not endpoint.ready:
+        if policy.not_ready == "Degrade":
+            return Verdict(Health.DEGRADED, "not ready: used when no ready endpoint is left", pod.ready_since)
+        return Verdict(Health.EXCLUDED, "not ready", pod.ready_since)
+    if pod.restarts.times and policy.restarting.action != "Ignore":
+        return _judge_restarting(policy.restarting, pod, now)
+    return Verdict(Health.HEALTHY, "ready", pod.ready_since)
 
 
-def _judge_terminating(endpoint: SliceEndpoint, policy: Endpoints, *, last_resort: bool) -> Verdict:
+def _judge_terminating(endpoint: SliceEndpoint, policy: Endpoints, pod: PodState, *, last_resort: bool) -> Verdict:
+    since = pod.deleted
     if not endpoint.serving:
-        return Verdict(Health.EXCLUDED, "terminating and no longer serving")
+        return Verdict(Health.EXCLUDED, "terminating and no longer serving", since)
     if last_resort and policy.all_terminating == "Serve":
-        return Verdict(Health.HEALTHY, "terminating, but nothing else is left that serves")
+        return Verdict(Health.HEALTHY, "terminating, but nothing else is left that serves", since)
     if policy.terminating == "Drain":
-        return Verdict(Health.DRAINING, "terminating: keeps its sessions, gets no new ones")
-    return Verdict(Health.EXCLUDED, "terminating")
+        return Verdict(Health.DRAINING, "terminating: keeps its sessions, gets no new ones", since)
+    return Verdict(Health.EXCLUDED, "terminating", since)
 
 
-def assess(slices: Iterable[EndpointSlice], port_name: str, policy: Endpoints) -> list[Judged]:
+def _judge_restarting(policy: Restarting, pod: PodState, now: float) -> Verdict:
+    within = milliseconds(policy.within) / 1000
+    count = pod.restarts.within(within)
+    if count >= policy.threshold:
+        hold = min(within, milliseconds(policy.hold) / 1000 * 2 ** (count - policy.threshold))
+        until = (pod.restarts.started or now) + hold
+        if now < until:
+            health = Health.DEGRADED if policy.action == "Degrade" else Health.EXCLUDED
+            why = f"restarted {count} times within {policy.within}: held back for {hold:.0f} s after its last start"
+            return Verdict(health, why, _latest(pod), until)
+    return Verdict(Health.HEALTHY, "ready", pod.ready_since)
+
+
+def _latest(pod: PodState) -> float:
+    return pod.restarts.times[-1] if pod.restarts.times else pod.ready_since
+
+
+def assess(slices: Iterable[EndpointSlice], port_name: str, policy: Endpoints, facts: Facts = NO_FACTS) -> list[Judged]:
     """Every endpoint of a Service's port once, judged.
 
     During an update of slices an endpoint may stand in two of them: the one that is ready counts.
     """
     best = _best(slices, port_name)
+    if facts.pods or facts.lost:
+        return _assess_with(best, policy, facts)
     last_resort = not any(endpoint.ready and not endpoint.terminating for endpoint in best.values())
     # The conditions alone decide, and few combinations of them occur.
     verdicts: dict[tuple[str | bool, ...], Verdict] = {}
@@ -69,6 +140,19 @@ def assess(slices: Iterable[EndpointSlice], port_name: str, policy: Endpoints) -
             verdict = verdicts[conditions] = judge(endpoint, policy, last_resort=last_resort)
         judged.append((endpoint, port, verdict))
     return judged
+
+
+def _assess_with(best: Mapping[tuple[str, int], SliceEndpoint], policy: Endpoints, facts: Facts) -> list[Judged]:
+    """The thorough way: pods or nodes have something to say."""
+
+    def verdict(endpoint: SliceEndpoint, *, last_resort: bool) -> Verdict:
+        pod, lost = facts.pods.get(endpoint.pod, UNKNOWN), facts.lost.get(endpoint.node)
+        return judge(endpoint, policy, last_resort=last_resort, pod=pod, lost=lost, now=facts.now)
+
+    judged = [(endpoint, port, verdict(endpoint, last_resort=False)) for (_, port), endpoint in best.items()]
+    if any(one.ready and not one.terminating and found.health is not Health.EXCLUDED for one, _, found in judged):
+        return judged
+    return [(endpoint, port, verdict(endpoint, last_resort=True)) for endpoint, port, _ in judged]
 
 
 def _best(slices: Iterable[EndpointSlice], port_name: str) -> dict[tuple[str, int], SliceEndpoint]:
@@ -112,3 +196,8 @@ def endpoints(judged: Iterable[Judged]) -> tuple[Endpoint, ...]:
 def count(judged: Iterable[Judged]) -> Counter[Health]:
     """How many endpoints there are of each health."""
     return Counter([verdict.health for _, _, verdict in judged])
+
+
+def until(judged: Iterable[Judged]) -> float:
+    """When the first of them has to be judged again."""
+    return min((verdict.until for _, _, verdict in judged), default=NEVER)

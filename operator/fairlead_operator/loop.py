@@ -12,12 +12,13 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fairlead_operator import reconcile, sidecars
+from fairlead_operator import bindings, reconcile, sidecars
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
 from fairlead_operator.api.pods import Pod
 from fairlead_operator.fleet import Fleet
 from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.handover import PATIENCE, Handover
+from fairlead_operator.health import NEVER
 from fairlead_operator.lanes import HoldOff, LeadingEdge
 from fairlead_operator.late_refusals import LateRefusals
 from fairlead_operator.progress import Cause, Causes, Progress, Report
@@ -98,6 +99,8 @@ class ControlPlane:
         self._endpoints = LeadingEdge(ENDPOINT_WINDOW)
         self._status = HoldOff(STATUS_QUIET, STATUS_LONGEST)
         self._settle, self._status_from = settle, 0.0
+        self._now = now
+        self._turns: dict[Ref, float] = {}
         self._serves, self.served_at = asyncio.Event(), 0.0
         self._services: dict[Ref, None] = {}
         self._usable: dict[str, bool] = {}
@@ -201,15 +204,15 @@ class ControlPlane:
         if changed.lane is Lane.CONFIG:
             self._for_config.add(what, now)
             self._config.mark(now)
-        elif changed.pod is not None:
+        if changed.pod is not None:
             if changed.pod.injected:
                 self._key(changed.pod)  # a new group, perhaps of a proxy that another replica serves
             self._move_sidecars(changed.pod.uid)
             if self._config.due() is not None:
                 self._for_config.add(what, now)
-        elif changed.service is not None:
+        if changed.services:
             self._for_endpoints.add(what, now)
-            self._services[changed.service] = None
+            self._services.update(dict.fromkeys(changed.services))
             self._endpoints.mark(now)
         if self._synced:
             self._run_due()
@@ -217,20 +220,47 @@ class ControlPlane:
     def _run_due(self) -> None:
         """Run what is due, and come back when the next is."""
         now = self._time()
+        self._take_turns(now)
         if _is_due(self._endpoints.due(), now):
             self.run_endpoints()
         if _is_due(self._config.due(), now):
             self.run_config()
         if _is_due(self._status_due(), now):
             self.run_status()
-        lanes = (self._endpoints.due(), self._config.due(), self._status_due())
+        lanes = (self._endpoints.due(), self._config.due(), self._status_due(), self._next_turn())
         dues = [due for due in lanes if due is not None]
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_at(min(dues), self._run_due) if dues else None
 
+    def _take_turns(self, now: float) -> None:
+        """Services with an endpoint that was held back, and whose time has come: as if it had changed."""
+        if not self._turns:
+            return
+        wall = self._now().timestamp()
+        for service in [service for service, turn in self._turns.items() if turn <= wall]:
+            del self._turns[service]
+            self._for_endpoints.add(f"an endpoint of {service} that was held back", now)
+            self._services[service] = None
+            self._endpoints.mark(now)
+
+    def _next_turn(self) -> float | None:
+        """In the event loop's time; a wall clock that jumps is noticed within a minute."""
+        if not self._turns:
+            return None
+        return self._time() + min(60.0, max(0.01, min(self._turns.values()) - self._now().timestamp()))
+
+    def _note_turn(self, service: Ref) -> None:
+        found = self.reconciled.bindings.get(service, {}).values()
+        turn = min((bindings.turns(self.world, binding) for binding, _ in found), default=NEVER)
+        if turn < NEVER:
+            self._turns[service] = turn
+        else:
+            self._turns.pop(service, None)
+
     def run_config(self) -> None:
         """The config lane: everything, from nothing."""
+        self.world.now = self._now().timestamp()
         self._config.ran()
         self._endpoints.ran(self._time())
         self._services.clear()
@@ -241,6 +271,9 @@ class ControlPlane:
             self.world, held, address=self._address, access=self._access, closed=self._closed
         )
         self._tally.reconciled(self.reconciled)
+        self._turns.clear()
+        for service in self.reconciled.bindings:
+            self._note_turn(service)
         self._statuses.reconciled(self.reconciled, held)
         snapshots = self._translator.run(self.reconciled.proxies)
         before, self._usable = (
@@ -272,6 +305,7 @@ class ControlPlane:
 
     def run_endpoints(self) -> None:
         """The endpoint lane: the load assignments of the Services that changed, and nothing else."""
+        self.world.now = self._now().timestamp()
         self._endpoints.ran(self._time())
         services, self._services = self._services, {}
         cause = self._for_endpoints.take(self._time())
@@ -279,8 +313,9 @@ class ControlPlane:
         counted: set[Ref] = set()
         for service in services:
             counted.update(self._tally.changed(service))
+            self._note_turn(service)
             for name, (binding, keys) in self.reconciled.bindings.get(service, {}).items():
-                assignment = reconcile.load_assignment(self.world, binding)
+                assignment = bindings.load_assignment(self.world, binding)
                 usable = _usable(assignment)
                 turned |= self._usable.get(name) != usable
                 if self._usable.get(name) and not usable:

@@ -6,7 +6,8 @@ from typing import Any
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
-from fairlead_operator.reconcile import Reconciled, count, reconcile
+from fairlead_operator.bindings import count
+from fairlead_operator.reconcile import Reconciled, reconcile
 from fairlead_operator.sources.manifests import ManifestError, parse
 from fairlead_operator.status import Rollout, Subject, kind_of, status
 from fairlead_operator.world import World
@@ -45,4 +46,6 @@ def _status(world: World, done: Reconciled, ref: Ref) -> dict[str, Any]:
     policy = world.policies[ref]
     subject = Subject(policy.generation, *(kind_of(policy) if isinstance(policy, LoadBalancerPolicy) else ("", "")))
     rollout = Rollout(tuple(sorted(done.gateways.get(ref, ()))))
-    return status(subject, done.findings[ref], rollout, count(world, done, ref), previous={}, now=NEVER)
+    return status(
+        subject, done.findings[ref], rollout, count(world, done.clusters.get(ref, ())), previous={}, now=NEVER
+    )

@@ -6,27 +6,25 @@ way costs little; it is also the reference for the endpoint lane, which is the o
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from fairlead_operator import health, hostnames, sidecars
+from fairlead_operator import hostnames, sidecars
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
 from fairlead_operator.attach import Attached, attach
+from fairlead_operator.bindings import Binding, load_assignment
 from fairlead_operator.conditions import Findings, Problem
 from fairlead_operator.gateways.access import EVERYTHING, Access
-from fairlead_operator.resolve import Binding, ListenerPart, Parts, origin, resolve
+from fairlead_operator.resolve import ListenerPart, Parts, origin, resolve
 from fairlead_operator.resolve_captured import resolve_captured
 from fairlead_operator.world import World
 from fairlead_xds import names
-from fairlead_xds.features.endpoints import Health
 from fairlead_xds.model import (
     Backend,
     CapturedListener,
     Chain,
     Listener,
-    LoadAssignment,
     ProxyConfig,
     RouteTable,
     Secret,
@@ -400,21 +398,3 @@ def _tls_chains(port: _Port) -> list[tuple[Chain, tuple[VirtualHost, ...]]]:
         )
         for policy, part in port.parts
     ]
-
-
-def load_assignment(world: World, binding: Binding) -> LoadAssignment:
-    """The endpoints of one cluster as they are now: the whole work of the endpoint lane."""
-    if binding.static:
-        return LoadAssignment(binding.cluster, binding.static)
-    judged = health.assess(world.slices(binding.source), binding.port_name, binding.endpoints)
-    return LoadAssignment(binding.cluster, health.endpoints(judged))
-
-
-def count(world: World, done: Reconciled, ref: Ref) -> Counter[Health]:
-    """The endpoints of a policy's backends by health, each Service port once."""
-    total: Counter[Health] = Counter()
-    sources = {(binding.source, binding.port_name): binding for binding in done.clusters.get(ref, ())}
-    for binding in sources.values():
-        total[Health.HEALTHY] += len(binding.static)
-        total += health.count(health.assess(world.slices(binding.source), binding.port_name, binding.endpoints))
-    return total

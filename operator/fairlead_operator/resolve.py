@@ -12,6 +12,7 @@ from fairlead_operator.api import policy as api
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.attach import Attached
+from fairlead_operator.bindings import Binding, assess
 from fairlead_operator.conditions import Findings, Problem
 from fairlead_operator.gateways import ports
 from fairlead_operator.world import World
@@ -37,16 +38,10 @@ class Balancing:
     endpoints: Endpoints
     origins: tuple[Origin, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """A cluster and where its endpoints come from; the endpoint lane rebuilds its load assignment from this alone."""
-
-    cluster: str
-    source: Ref
-    port_name: str
-    endpoints: Endpoints
-    static: tuple[XdsEndpoint, ...] = ()
+    @property
+    def warms(self) -> bool:
+        """Endpoints that are new to Envoy warm up."""
+        return self.load_balancer.slow_start is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +221,9 @@ class _Resolver:
             return None
         balancing = self._balancing(target)
         name = names.cluster(target.namespace, target.name, number, settings_of(balancing))
-        self._bind(path, Binding(name, target, port.name, balancing.endpoints), balancing, ())
+        self._bind(
+            path, Binding(name, target, port.name, balancing.endpoints, slow_start=balancing.warms), balancing, ()
+        )
         return self.parts.backends[name]
 
     def _external(self, path: str, target: Ref) -> Backend | None:
@@ -255,7 +252,9 @@ class _Resolver:
         self.attached_origins[name] = balancing.origins
         if not hosts:
             self.parts.bindings[name] = binding
-        judged = health.assess(self.world.slices(binding.source), binding.port_name, binding.endpoints)
+        if doubted := self.world.doubted(binding.endpoints):
+            self.degraded.append(Problem("NodesInDoubt", path, doubted))
+        judged = assess(self.world, binding)
         counts = health.count(judged)
         usable = counts[Health.HEALTHY] + counts[Health.DEGRADED]
         self.usable[name] = bool(hosts or binding.static or usable)

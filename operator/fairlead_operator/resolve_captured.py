@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from fairlead_operator import capture, health, sidecars
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.attach import Attached
+from fairlead_operator.bindings import Binding
 from fairlead_operator.capture import CapturedPort
-from fairlead_operator.resolve import Balancing, Binding, origin, settings_of
+from fairlead_operator.resolve import Balancing, origin, settings_of
 from fairlead_operator.world import World
 from fairlead_xds import names
 from fairlead_xds.features import algorithm
@@ -70,7 +71,9 @@ def _add(entry: CapturedPort, out: Captured) -> Iterator[CapturedChain]:
     out.backends[cluster] = Backend(
         cluster, balancer, persistence, balancing.health_check, downstream_protocol=as_downstream, origins=origins
     )
-    out.carried.append((policy, Binding(cluster, ref, entry.port.name, balancing.endpoints)))
+    out.carried.append(
+        (policy, Binding(cluster, ref, entry.port.name, balancing.endpoints, slow_start=balancing.warms))
+    )
     table = names.captured_table(ref.namespace, ref.name, number)
     hashing = (balancer,) if balancer.consistent_hash is not None else ()
     if http:

@@ -9,13 +9,14 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 
 from fairlead_operator.api.meta import Ref
-from fairlead_operator.reconcile import Reconciled, count
+from fairlead_operator.bindings import count
+from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.world import World
 from fairlead_xds.features.endpoints import Health
 
 
 class Tally:
-    """What ``reconcile.count`` says, remembered for each policy until one of its Services changes."""
+    """What ``bindings.count`` says, remembered for each policy until one of its Services changes."""
 
     def __init__(self) -> None:
         self._done = Reconciled()
@@ -41,5 +42,5 @@ class Tally:
         """The endpoints of a policy's backends by health."""
         known = self._counts.get(ref)
         if known is None:
-            known = self._counts[ref] = count(world, self._done, ref)
+            known = self._counts[ref] = count(world, self._done.clusters.get(ref, ()))
         return known

@@ -1,13 +1,13 @@
 """Everything that the sources said, and what a change of one object touches.
 
-The sources call ``apply`` and ``delete``; ``reconcile`` reads. No input, no output, no clock. An object that cannot be
-read raises DecodeError and leaves the world as it was: what worked before keeps working.
+The sources call ``apply`` and ``delete``; ``reconcile`` reads. No input, no output, no clock: ``now`` is what it was told.
+An object that cannot be read raises DecodeError and leaves the world as it was: what worked before keeps working.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -25,9 +25,14 @@ from fairlead_operator.api.core import (
     read_slice,
 )
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
+from fairlead_operator.api.nodes import Node, read_node
 from fairlead_operator.api.objects import Backend, InvalidPolicy, LoadBalancerPolicy, read_backend, read_policy
+from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.pods import Pod, read_pod
+from fairlead_operator.health import Facts
+from fairlead_operator.nodes import Lost, Nodes
 from fairlead_operator.sidecars import Pods
+from fairlead_xds.features.endpoints import Endpoints
 
 
 class Lane(enum.Enum):
@@ -40,10 +45,10 @@ class Lane(enum.Enum):
 
 
 class Changed(NamedTuple):
-    """What a change touches; ``service`` is set for ``Lane.ENDPOINTS``, ``pod`` for ``Lane.PODS``."""
+    """What a change touches: for ``Lane.ENDPOINTS`` the endpoints of *services*, for ``Lane.PODS`` also the *pod*'s sidecar."""
 
     lane: Lane
-    service: Ref | None = None
+    services: tuple[Ref, ...] = ()
     pod: Pod | None = None
 
 
@@ -52,9 +57,14 @@ CONFIG = Changed(Lane.CONFIG)
 
 
 class World:
-    """The objects by reference. Equal content is no change."""
+    """The objects by reference. Equal content is no change.
+
+    Attributes:
+        now: seconds since the epoch; whoever computes with the world says it.
+    """
 
     def __init__(self) -> None:
+        self.now = 0.0
         self.policies: dict[Ref, LoadBalancerPolicy | InvalidPolicy] = {}
         self.backends: dict[Ref, Backend] = {}
         self.services: dict[Ref, Service] = {}
@@ -62,6 +72,9 @@ class World:
         self.grants: dict[Ref, ReferenceGrant] = {}
         self.namespaces: dict[Ref, Namespace] = {}
         self.pods = Pods(self.policies)
+        self.nodes = Nodes()
+        self._notable: dict[str, dict[str, PodState]] = {}
+        self._lost: dict[int, Mapping[str, Lost]] = {}
         self._captured: capture.Addresses | None = None
         self._slices: dict[Ref, EndpointSlice] = {}
         self._slices_of: dict[Ref, dict[Ref, EndpointSlice]] = {}
@@ -94,7 +107,9 @@ class World:
             case "Namespace":
                 return self._put_namespace(ref, read_namespace(raw))
             case "Pod":
-                return self._put_pod(ref, read_pod(raw))
+                return self._put_pod(ref, read_pod(raw, self.pods.get(ref)))
+            case "Node":
+                return self._put_node(ref, read_node(raw))
             case _:
                 return NOTHING
 
@@ -104,6 +119,8 @@ class World:
             return self._put_slice(ref, None)
         if ref.kind == "Pod":
             return self._put_pod(ref, None)
+        if ref.kind == "Node":
+            return self._put_node(ref, None)
         if ref.kind == "LoadBalancerPolicy":
             self.pods.policies_changed()
         self._captured = None
@@ -114,12 +131,43 @@ class World:
         """What is known of one kind: a re-list deletes what is not in it any more."""
         if kind == "Pod":
             return self.pods.refs()
+        if kind == "Node":
+            return {Ref("Node", "", name) for name in self.nodes.names()}
         return set(self._by_kind.get(kind, ()))
 
     def slices(self, service: Ref) -> Iterator[EndpointSlice]:
         """The slices of a Service, in the order of their names."""
         found = self._slices_of.get(service, {})
         return (found[ref] for ref in sorted(found))
+
+    def facts(self, service: Ref, policy: Endpoints) -> Facts:
+        """What is known of the pods and nodes behind a Service, beyond its slices."""
+        return Facts(self._notable.get(service.namespace, {}), self.lost(policy), self.now)
+
+    def lost(self, policy: Endpoints) -> Mapping[str, Lost]:
+        """The nodes whose endpoints get nothing under *policy*."""
+        most = policy.node_lost.max_percent
+        if most not in self._lost:
+            self._lost[most] = self.nodes.lost(self._nodes_in_use(), most) if self.nodes.any_lost else {}
+        return self._lost[most]
+
+    def doubted(self, policy: Endpoints) -> str:
+        """Why the endpoints of lost nodes are kept under *policy*; empty: they are not."""
+        if not self.nodes.any_lost or policy.node_lost.action == "Keep":
+            return ""
+        return self.nodes.doubted(self._nodes_in_use(), policy.node_lost.max_percent)
+
+    def _nodes_in_use(self) -> set[str]:
+        return {endpoint.node for entry in self._slices.values() for endpoint in entry.endpoints}
+
+    def _services_of(self, pod: Ref) -> tuple[Ref, ...]:
+        """The Services that have *pod* among their endpoints. Asked rarely, so by looking through."""
+        found = {
+            entry.service
+            for entry in self._slices.values()
+            if entry.ref.namespace == pod.namespace and any(one.pod == pod.name for one in entry.endpoints)
+        }
+        return tuple(sorted(found))
 
     def valid_policies(self) -> list[LoadBalancerPolicy]:
         """The policies that could be read, the older first: the order in which conflicts are decided."""
@@ -184,13 +232,35 @@ class World:
         if self.pods.get(ref) == value:
             return NOTHING
         before, now = self.pods.put(ref, value)
+        services = self._note(ref, before, now)
         lacked, lacks = ((self.pods.lacking(pod), self.not_captured(pod)) if pod else ((), ()) for pod in (before, now))
         if lacked != lacks:
             return CONFIG
         had, has = ((pod.uid, self.pods.group(pod)) if pod else None for pod in (before, now))
         if now is None or had == has or (has is not None and has[1] is None):
-            return NOTHING
-        return Changed(Lane.PODS, pod=now)
+            return Changed(Lane.ENDPOINTS, services) if services else NOTHING
+        return Changed(Lane.PODS, services, now)
+
+    def _note(self, ref: Ref, before: Pod | None, now: Pod | None) -> tuple[Ref, ...]:
+        """Keep pods that say more than their endpoints' conditions; the Services whose endpoints are judged anew."""
+        had, has = (pod.state if pod is not None and pod.state.notable else None for pod in (before, now))
+        if has is not None:
+            self._notable.setdefault(ref.namespace, {})[ref.name] = has
+        elif had is not None:
+            there = self._notable[ref.namespace]
+            del there[ref.name]
+            if not there:
+                del self._notable[ref.namespace]
+        if (had and had.judged_by()) == (has and has.judged_by()):
+            return ()
+        return self._services_of(ref)
+
+    def _put_node(self, ref: Ref, value: Node | None) -> Changed:
+        """A node that is lost or comes back is rare: everything is judged anew."""
+        changed = self.nodes.put(ref.name, value)
+        if changed or self.nodes.any_lost:
+            self._lost.clear()  # a new node is a part of the whole, too
+        return CONFIG if changed else NOTHING
 
     def _judged(self, secret: TlsSecret) -> TlsSecret:
         """A bad update of a certificate that served keeps the one that served, and says so."""
@@ -218,7 +288,7 @@ class World:
         touched = {entry.service for entry in (before, value) if entry is not None}
         if len(touched) > 1:  # the label moved: rare enough for the thorough way
             return CONFIG
-        return Changed(Lane.ENDPOINTS, touched.pop())
+        return Changed(Lane.ENDPOINTS, (touched.pop(),))
 
 
 __all__ = ["CONFIG", "NOTHING", "Changed", "DecodeError", "Lane", "World"]

@@ -66,7 +66,8 @@ FORBIDDEN = [
     Right("patch", "deployments.apps", "fairlead-operator", OURS),
     Right("get", "deployments.apps", "web", "shop"),
     Right("patch", "namespaces", "shop"),
-    Right("list", "nodes"),
+    Right("patch", "nodes", "one"),
+    Right("get", "nodes/proxy", "one"),
     # One webhook, the leases of its own.
     Right("patch", "mutatingwebhookconfigurations.admissionregistration.k8s.io", "someone-elses"),
     Right("create", "mutatingwebhookconfigurations.admissionregistration.k8s.io"),

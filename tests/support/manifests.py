@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,6 +23,12 @@ def service(name: str, port: int = 80) -> Raw:
 
 def endpoint(address: str, **conditions: bool) -> Raw:
     return {"addresses": [address], "conditions": conditions or {"ready": True}}
+
+
+def placed(endpoint: Raw, *, pod: str, node: str = "") -> Raw:
+    """*endpoint* as that of a pod, on a node."""
+    target = {"kind": "Pod", "name": pod, "namespace": NAMESPACE}
+    return endpoint | {"targetRef": target} | ({"nodeName": node} if node else {})
 
 
 def endpoint_slice(of: str, port: int, endpoints: Iterable[Raw], *, name: str = "") -> Raw:
@@ -107,6 +114,44 @@ def pod(
             "labels": {**labels, **own},
             "annotations": dict(annotations or {}),
         },
+    }
+
+
+def running_pod(
+    name: str,
+    *,
+    restarts: int = 0,
+    started: float = 0.0,
+    started_probe: bool = True,
+    waiting: str = "",
+    run: float = 1.0,
+) -> Raw:
+    """A pod with one container that runs since *started* (seconds since the epoch); each run before lasted *run* seconds.
+
+    *started_probe*: its startup probe has passed; *waiting*: why the container does not run.
+    """
+
+    def at(seconds: float) -> str:
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
+
+    state: Raw = {"waiting": {"reason": waiting}} if waiting else {"running": {"startedAt": at(started)}}
+    container: Raw = {"name": "web", "restartCount": restarts, "started": started_probe and not waiting, "state": state}
+    if restarts:
+        ended = {"startedAt": at(started - run), "finishedAt": at(started), "exitCode": 137, "reason": "OOMKilled"}
+        container["lastState"] = {"terminated": ended}
+    return pod(name, {}, sidecar=False) | {"spec": {}, "status": {"phase": "Running", "containerStatuses": [container]}}
+
+
+def node(name: str, *, ready: str = "True", taint: str = "") -> Raw:
+    """A Node with its condition Ready, and one taint."""
+    taints = [{"key": taint, "effect": "NoExecute"}] if taint else []
+    ready_since = {"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:10Z"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name},
+        "spec": {"taints": taints},
+        "status": {"conditions": [ready_since]},
     }
 
 

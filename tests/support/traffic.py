@@ -90,6 +90,9 @@ class World:
     def delete(self, kind: str, name: str) -> None:
         self.plane.delete(Ref(kind, manifests.NAMESPACE, name))
 
+    def delete_node(self, name: str) -> None:
+        self.plane.delete(Ref("Node", "", name))
+
     def policy(self, name: str, spec: Mapping[str, Any], *, age: int = 0) -> None:
         """Create or change a policy; each call is a new generation."""
         generation = self._generations[name] = self._generations.get(name, 0) + 1
@@ -117,7 +120,12 @@ class World:
     def endpoints(self, service: str, states: Sequence[Backend] | Mapping[Backend, Mapping[str, bool]]) -> None:
         """What the Service's slice says, at once: backends that are ready, or backends with their conditions."""
         pairs = states.items() if isinstance(states, Mapping) else [(backend, READY) for backend in states]
-        entries = [manifests.endpoint(backend.address, **conditions) for backend, conditions in pairs]
+        entries = [
+            manifests.placed(
+                manifests.endpoint(backend.address, **conditions), pod=backend.name, node=f"node-{backend.name}"
+            )
+            for backend, conditions in pairs
+        ]
         self.apply(manifests.endpoint_slice(service, self._ports.setdefault(service, free_port()), entries))
 
     # --- outcome

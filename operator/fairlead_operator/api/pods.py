@@ -1,7 +1,4 @@
-"""A pod as far as its metadata tells, and the labels and annotations with which pods and sidecars speak to each other.
-
-Read from metadata-only watches: that is a tenth of what a pod weighs, and needs no right to see what runs in it.
-"""
+"""A pod as far as it concerns us, and the labels and annotations with which pods and sidecars speak to each other."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from fairlead_operator.api.meta import GROUP, DecodeError, Ref, ref_of
+from fairlead_operator.api.pod_status import UNKNOWN, PodState, read_state
 
 #: Label of a pod: ``true`` asks for a sidecar, ``false`` refuses one.
 INJECT: Final = f"{GROUP}/inject"
@@ -36,6 +34,7 @@ class Pod:
         captured: to which addresses, as ``IP:port``.
         leaving: it is being deleted.
         opted_out: it wants no sidecar.
+        state: of its containers.
     """
 
     ref: Ref
@@ -46,6 +45,7 @@ class Pod:
     captured: frozenset[str] = frozenset()
     leaving: bool = False
     opted_out: bool = False
+    state: PodState = UNKNOWN
 
 
 @functools.lru_cache(maxsize=16384)
@@ -63,8 +63,8 @@ def _texts(ref: Ref, metadata: Mapping[str, Any], name: str) -> dict[str, str]:
     return value
 
 
-def read_pod(raw: dict[str, Any]) -> Pod:
-    """A Pod, or its metadata. Raises DecodeError."""
+def read_pod(raw: dict[str, Any], known: Pod | None = None) -> Pod:
+    """A Pod, or its metadata; *known*: what was read of that name before. Raises DecodeError."""
     ref = ref_of(raw)
     metadata = raw["metadata"]
     labels, annotations = _texts(ref, metadata, "labels"), _texts(ref, metadata, "annotations")
@@ -79,4 +79,5 @@ def read_pod(raw: dict[str, Any]) -> Pod:
         frozenset(part for part in annotations.get(CAPTURED, "").split(",") if part),
         bool(metadata.get("deletionTimestamp")),
         labels.get(INJECT) == "false",
+        read_state(raw, known.state if known is not None and known.uid == uid else None),
     )

@@ -11,7 +11,9 @@ from fairlead_operator.api.core import read_grant, read_secret, read_service, re
 from fairlead_operator.api.meta import DecodeError, ref_of
 from fairlead_operator.api.objects import InvalidPolicy, read_backend, read_policy
 
-KINDS = frozenset({"LoadBalancerPolicy", "Backend", "Service", "EndpointSlice", "Pod", "Secret", "ReferenceGrant"})
+KINDS = frozenset(
+    {"LoadBalancerPolicy", "Backend", "Service", "EndpointSlice", "Pod", "Node", "Secret", "ReferenceGrant"}
+)
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: No object of ours nests a tenth as deep.
 DEEPEST = 200

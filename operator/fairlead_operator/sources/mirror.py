@@ -21,6 +21,8 @@ class Kind(NamedTuple):
         namespace: the only one that is looked at; empty: all.
         labels: a label selector.
         metadata: only the metadata of the objects is asked for, with annotations.
+        annotations: they are read too.
+        page: how many objects one answer to a list has at most; fewer where they are large.
     """
 
     kind: str
@@ -31,6 +33,8 @@ class Kind(NamedTuple):
     namespace: str = ""
     labels: str = ""
     metadata: bool = False
+    annotations: bool = False
+    page: int = 500
 
     @property
     def path(self) -> str:
@@ -133,6 +137,6 @@ class Mirror:
 
     def _trim(self, raw: dict[str, Any]) -> dict[str, Any]:
         """Without what nobody reads; with the kind, which the items of built-in lists lack."""
-        unread = {"managedFields"} if self.kind.metadata else {"managedFields", "annotations"}
+        unread = {"managedFields"} if self.kind.metadata or self.kind.annotations else {"managedFields", "annotations"}
         metadata = {key: value for key, value in raw["metadata"].items() if key not in unread}
         return {**raw, "kind": self.kind.kind, "apiVersion": self.kind.api_version, "metadata": metadata}

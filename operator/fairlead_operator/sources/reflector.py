@@ -27,10 +27,10 @@ KINDS: Final = (
     Kind("ReferenceGrant", "gateway.networking.k8s.io/v1beta1", "referencegrants", optional=True),
     Kind("Backend", API_VERSION, "backends"),
     Kind("Namespace", "v1", "namespaces", metadata=True),
-    # Those that have ended need no sidecar any more, and their metadata does not tell: the server leaves them out.
-    Kind("Pod", "v1", "pods", selector="status.phase!=Succeeded,status.phase!=Failed", metadata=True),
+    # Those that have ended need no sidecar any more, and nobody sends them anything: the server leaves them out.
+    Kind("Pod", "v1", "pods", selector="status.phase!=Succeeded,status.phase!=Failed", annotations=True, page=100),
+    Kind("Node", "v1", "nodes", page=100),
 )
-PAGE: Final = 500
 #: Most seconds between two looks for an API server that is not there: to be behind for longer than it was gone is worse
 #: than the few requests that this costs.
 RECONNECT: Final = 2.0
@@ -101,7 +101,7 @@ class Reflector:
             await asyncio.sleep(max(delay, min(longest, self._backoff.next())))
 
     async def _list(self) -> None:
-        query = {"limit": str(PAGE), **self._kind.query}
+        query = {"limit": str(self._kind.page), **self._kind.query}
         self._mirror.start_list()
         while True:
             body = await self._client.get(self._kind.path, query, accept=METADATA_LIST if self._kind.metadata else JSON)

@@ -10,6 +10,8 @@ import pytest
 from fairlead_operator import health
 from fairlead_operator.api.core import EndpointSlice, SliceEndpoint, read_slice
 from fairlead_operator.api.meta import Ref
+from fairlead_operator.api.pod_status import PodState
+from fairlead_operator.nodes import Lost
 from fairlead_xds.features.endpoints import Endpoints, Health
 from tests.support.manifests import endpoint, endpoint_slice
 
@@ -50,7 +52,7 @@ POLICIES = [
 @pytest.mark.parametrize(("ready", "serving", "terminating", "last_resort"), list(itertools.product(BOOL, repeat=4)))
 def test_every_row(policy: Endpoints, *, ready: bool, serving: bool, terminating: bool, last_resort: bool) -> None:
     """Ready and not terminating is healthy, whatever else; terminating and not serving is gone, whatever else."""
-    judged, reason = health.judge(
+    judged, reason, *_ = health.judge(
         _endpoint(ready=ready, serving=serving, terminating=terminating), policy, last_resort=last_resort
     )
 
@@ -58,7 +60,7 @@ def test_every_row(policy: Endpoints, *, ready: bool, serving: bool, terminating
     assert reason
 
 
-def _assess(policy: Endpoints, *endpoints: dict[str, Any]) -> list[Health]:
+def _assess(policy: Endpoints, *endpoints: dict[str, bool]) -> list[Health]:
     raw = endpoint_slice("web", 8080, [endpoint(f"10.0.0.{i}", **e) for i, e in enumerate(endpoints)])
     return [verdict.health for _, _, verdict in health.assess([read_slice(raw)], "", policy)]
 
@@ -113,8 +115,20 @@ def test_only_slices_with_the_port_count() -> None:
 
 
 def test_envoy_gets_all_but_the_excluded() -> None:
-    raw = endpoint_slice("web", 8080, [endpoint("10.0.0.1"), endpoint("10.0.0.2", **NOT_READY)])
+    raw = endpoint_slice("web", 8080, [endpoint("10.0.0.1"), endpoint("10.0.0.2", ready=False)])
     judged = health.assess([read_slice(raw)], "", health.DEFAULT)
 
     assert [(e.address, e.port, e.health) for e in health.endpoints(judged)] == [("10.0.0.1", 8080, HEALTHY)]
     assert health.count(judged) == {HEALTHY: 1, EXCLUDED: 1}
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda p: f"{p.not_ready}-{p.terminating}-{p.all_terminating}")
+@pytest.mark.parametrize("states", itertools.combinations_with_replacement((READY, TERMINATES, GONE, NOT_READY), 3))
+def test_facts_of_other_pods_and_nodes_change_nothing(policy: Endpoints, states: tuple[dict[str, Any], ...]) -> None:
+    """The thorough way and the fast one agree."""
+    raw = endpoint_slice("web", 8080, [endpoint(f"10.0.0.{i}", **one) for i, one in enumerate(states)])
+    others = health.Facts({"other": PodState(waiting="CrashLoopBackOff")}, {"elsewhere": Lost("gone")}, 5.0)
+
+    with_facts, without = (health.assess([read_slice(raw)], "", policy, facts) for facts in (others, health.NO_FACTS))
+
+    assert with_facts == without

@@ -15,7 +15,19 @@ from fairlead_operator.progress import Report
 from fairlead_xds.snapshot import Snapshot, TypeUrl
 from fairlead_xds.store import Store
 from fairlead_xds.testing import Client, DeltaClient, Refuse, SotwClient
-from tests.support.manifests import NAMESPACE, Raw, attached, endpoint, endpoint_slice, listener, policy, route, service
+from tests.support.manifests import (
+    NAMESPACE,
+    Raw,
+    attached,
+    endpoint,
+    endpoint_slice,
+    listener,
+    placed,
+    policy,
+    route,
+    running_pod,
+    service,
+)
 from tests.support.manifests import site as site_of
 from tests.support.wire import Wire
 from tests.support.worlds import backend, bodies, policy_ref, snapshots
@@ -31,12 +43,13 @@ class Scene:
         self.wire = Wire(self.store)
         self.reports: list[Report] = []
         self.written: list[tuple[Ref, dict[str, Any]]] = []
+        self.now = THEN
         self.plane = ControlPlane(
             self.store,
             self.wire.proxies,
             on_status=lambda ref, status: self.written.append((ref, status)),
             on_report=self.reports.append,
-            now=lambda: THEN,
+            now=lambda: self.now,
         )
         for raw in objects:
             self.plane.apply(raw)
@@ -474,3 +487,25 @@ async def test_a_change_is_reported_when_every_proxy_has_it() -> None:
     assert report.what == ("EndpointSlice shop/web",)
     assert report.resources == {"ClusterLoadAssignment": 1}
     assert sorted(report.proxies) == ["edge-1", "edge-2"]
+
+
+async def test_an_endpoint_that_was_held_back_is_judged_again_when_its_time_has_come() -> None:
+    """Nothing is heard of it meanwhile; a wall clock that stands still ends nothing."""
+    began = THEN.timestamp()
+    addresses = [placed(endpoint(f"10.0.0.{number}"), pod=f"web-{number}") for number in (1, 2)]
+    scene = Scene(SITE, service("web"), endpoint_slice("web", 8080, addresses))
+    scene.apply(running_pod("web-2", restarts=3, started=began))
+
+    def degraded() -> int:
+        scene.settle()
+        return int(scene.plane.statuses[policy_ref("site")]["endpoints"]["degraded"])
+
+    assert degraded() == 1
+    scene.plane._run_due()
+    assert degraded() == 1
+    assert scene.plane._next_turn() is not None
+    scene.now = THEN + datetime.timedelta(seconds=30)
+    scene.plane._run_due()
+    assert degraded() == 0
+    assert scene.plane._next_turn() is None
+    assert bodies(scene.current()) == bodies(snapshots(scene.plane.world)["edge"])

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fairlead_operator.api.meta import DecodeError, Ref
-from fairlead_operator.reconcile import count, load_assignment, reconcile
+from fairlead_operator.bindings import count, load_assignment
+from fairlead_operator.reconcile import reconcile
 from fairlead_operator.world import Lane, World
 from fairlead_xds import names
 from fairlead_xds.snapshot import Snapshot, TypeUrl
@@ -22,7 +23,20 @@ from fairlead_xds.translate import load_assignment as to_resource
 from tests.support import manifests
 from tests.support.bad_objects import ATTACHED, BACKEND, BACKEND_BY_NAME, POLICY
 from tests.support.key_pairs import pair
-from tests.support.manifests import NAMESPACE, Raw, attached, endpoint, endpoint_slice, listener, policy, route, site
+from tests.support.manifests import (
+    NAMESPACE,
+    Raw,
+    attached,
+    endpoint,
+    endpoint_slice,
+    listener,
+    node,
+    placed,
+    policy,
+    route,
+    running_pod,
+    site,
+)
 from tests.support.worlds import backend, bodies, snapshots, world_of
 
 PROFILE = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -48,12 +62,22 @@ settings_of_backends = st.fixed_dictionaries(
     optional={
         "loadBalancer": balancers,
         "sessionPersistence": st.sampled_from([{}, {"name": "SIDE", "drain": "MoveSessions"}]),
-        "endpoints": st.sampled_from([{"notReady": "Degrade"}, {"allTerminating": "Fail"}]),
+        "endpoints": st.sampled_from(
+            [
+                {"notReady": "Degrade"},
+                {"allTerminating": "Fail"},
+                {"nodeLost": {"action": "Keep"}},
+                {"restarting": {"action": "Exclude", "threshold": 2}},
+            ]
+        ),
     },
 )
+PODS, NODES = ("p1", "p2"), ("n1", "n2", "n3")
 endpoints = st.builds(
-    lambda address, conditions: endpoint(address, **conditions),
+    lambda address, pod, node, conditions: placed(endpoint(address, **conditions), pod=pod, node=node),
     st.sampled_from(ADDRESSES),
+    st.sampled_from(PODS),
+    st.sampled_from(NODES),
     st.fixed_dictionaries({name: st.booleans() for name in ("ready", "serving", "terminating")}),
 )
 
@@ -64,6 +88,19 @@ def slices(draw: st.DrawFn) -> Raw:
     raw = endpoint_slice(draw(services), 8080, draw(st.lists(endpoints, max_size=4)))
     raw["metadata"]["name"] = draw(st.sampled_from(["s1", "s2", "s3", "s4"]))
     return raw
+
+
+#: A pod restarts, waits, starts, runs; a node is lost and comes back. Times are around that of the world, 100.
+pods = st.builds(
+    lambda name, restarts, started, state: running_pod(name, restarts=restarts, started=started, **state),
+    st.sampled_from(PODS),
+    st.sampled_from([0, 2, 3, 5]),
+    st.sampled_from([10.0, 95.0]),
+    st.sampled_from([{}, {"waiting": "CrashLoopBackOff"}, {"started_probe": False}]),
+)
+nodes = st.builds(
+    lambda name, ready: node(name, ready=ready), st.sampled_from(NODES), st.sampled_from(["True", "Unknown"])
+)
 
 
 @st.composite
@@ -228,7 +265,7 @@ def test_nonsense_harms_nobody_else(raws: list[Any]) -> None:
 
     for ref in world.policies:
         assert ref in done.findings
-        count(world, done, ref)
+        count(world, done.clusters.get(ref, ()))
     for type_url in (TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.SECRET):
         for name, resource in ALONE.resources(type_url).items():
             same = found.get(type_url, name)
@@ -326,10 +363,11 @@ def test_an_unrelated_policy_changes_no_byte_of_what_is_there(raws: list[Raw]) -
 
 
 @PROFILE
-@given(objects(), st.lists(slices() | st.sampled_from(["s1", "s2", "s3"]), max_size=8))
+@given(objects(), st.lists(slices() | pods | nodes | st.sampled_from(["s1", "s2", "s3"]), max_size=8))
 def test_the_endpoint_lane_does_what_a_full_rebuild_does(raws: list[Raw], events: list[Raw | str]) -> None:
     """Load assignments by the reverse index alone, as ControlPlane does it, against everything from nothing."""
     world = world_of(*raws)
+    world.now = 100.0
     done = reconcile(world)
     lane = {key: translate(config) for key, config in done.proxies.items()}
 
@@ -339,8 +377,8 @@ def test_the_endpoint_lane_does_what_a_full_rebuild_does(raws: list[Raw], events
         if changed.lane is Lane.CONFIG:
             done = reconcile(world)
             lane = {key: translate(config) for key, config in done.proxies.items()}
-        elif changed.service is not None:
-            for binding, keys in done.bindings.get(changed.service, {}).values():
+        for service in changed.services:
+            for binding, keys in done.bindings.get(service, {}).values():
                 resource = to_resource(load_assignment(world, binding))
                 for key in keys:
                     lane[key] = lane[key].with_resources([resource])

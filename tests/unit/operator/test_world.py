@@ -51,7 +51,7 @@ def test_kinds_that_nobody_reads_are_ignored() -> None:
 
 
 def test_an_endpoint_slice_touches_its_service_only() -> None:
-    assert World().apply(_slice("a", "web", "10.0.0.1")) == Changed(Lane.ENDPOINTS, WEB)
+    assert World().apply(_slice("a", "web", "10.0.0.1")) == Changed(Lane.ENDPOINTS, (WEB,))
 
 
 def test_everything_else_touches_the_configuration() -> None:
@@ -81,7 +81,7 @@ def test_a_slice_can_move_to_another_service() -> None:
 def test_a_deleted_slice_takes_its_endpoints_along() -> None:
     world = world_of(_slice("a", "web", "10.0.0.1"), _slice("b", "web", "10.0.0.2"))
 
-    assert world.delete(Ref("EndpointSlice", NAMESPACE, "a")) == Changed(Lane.ENDPOINTS, WEB)
+    assert world.delete(Ref("EndpointSlice", NAMESPACE, "a")) == Changed(Lane.ENDPOINTS, (WEB,))
     assert _addresses(world, "web") == ["10.0.0.2"]
     assert world.delete(Ref("EndpointSlice", NAMESPACE, "a")) is NOTHING
 
@@ -135,7 +135,7 @@ def test_what_cannot_be_read_leaves_the_world_as_it_was(good: Raw, change: dict[
 
 
 def _everything(world: World) -> dict[str, Any]:
-    return {**vars(world), "pods": vars(world.pods)}
+    return {**vars(world), "pods": vars(world.pods), "nodes": vars(world.nodes)}
 
 
 @pytest.mark.parametrize("address_type", [[], {}, 4, None, "FQDN"], ids=repr)

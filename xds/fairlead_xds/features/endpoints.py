@@ -10,7 +10,36 @@ from envoy_data_plane.envoy.type.v3 import Percent
 from pydantic import Field
 
 from fairlead_xds.features import affinity
-from fairlead_xds.features.value import Value, timedelta
+from fairlead_xds.features.value import PositiveDuration, Value, timedelta
+
+
+class Restarting(Value):
+    """When an endpoint whose containers restart again and again is held back, though it is ready in between."""
+
+    within: PositiveDuration = Field("10m", description="Restarts count that are not older than this.")
+    threshold: int = Field(3, ge=1, le=16, description="So many of them hold the endpoint back.")
+    hold: PositiveDuration = Field(
+        "30s",
+        description="For how long after its start. Each restart beyond the threshold doubles it, up to within.",
+    )
+    action: Literal["Degrade", "Exclude", "Ignore"] = Field(
+        "Degrade",
+        description="Meanwhile it gets traffic only when no better endpoint is left, or none, or as if nothing was.",
+    )
+
+
+class NodeLost(Value):
+    """What becomes of the endpoints of a node that vanished: NotReady, unreachable, out of service or deleted."""
+
+    action: Literal["Exclude", "Keep"] = Field(
+        "Exclude", description="They leave at once, without waiting for Kubernetes; or Kubernetes alone decides."
+    )
+    max_percent: int = Field(
+        50,
+        ge=0,
+        le=100,
+        description="When more than this share of all nodes is lost, the view is broken: their endpoints stay.",
+    )
 
 
 class Endpoints(Value):
@@ -28,6 +57,8 @@ class Endpoints(Value):
         "Serve",
         description="When all endpoints left terminate, those that still serve get new requests, or requests get 503.",
     )
+    restarting: Restarting = Field(Restarting(), description="An endpoint whose containers restart again and again.")
+    node_lost: NodeLost = Field(NodeLost(), description="Endpoints of a node that vanished.")
 
 
 class Health(enum.Enum):

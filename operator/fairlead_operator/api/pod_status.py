@@ -1,0 +1,150 @@
+"""What a pod's status tells of its containers, beyond ready or not: restarts, what they wait for, since when. Pure.
+
+Fields are those of ``core/v1`` PodStatus. Times are seconds since the epoch; 0 is unknown.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+#: Restarts that are remembered of a pod: no policy counts more.
+KEPT: Final = 16
+#: Seconds between two runs where nothing tells: the kubelet's first back-off.
+_GAP: Final = 10.0
+
+
+class Restarts(NamedTuple):
+    """The restarts of a pod's containers.
+
+    Attributes:
+        counts: by container, as the kubelet counts.
+        times: when runs ended, the latest last; at most ``KEPT``.
+        started: when the youngest container began to run; 0: one of them does not run.
+    """
+
+    counts: tuple[tuple[str, int], ...] = ()
+    times: tuple[float, ...] = ()
+    started: float = 0.0
+
+    def within(self, seconds: float) -> int:
+        """How many there were in the *seconds* before the containers last started."""
+        if not self.times:
+            return 0
+        began = (self.started or self.times[-1]) - seconds
+        return sum(time > began for time in self.times)
+
+
+NONE: Final = Restarts()
+
+
+@dataclass(frozen=True, slots=True)
+class PodState:
+    """What ``health`` asks of a pod.
+
+    Attributes:
+        restarts: of its containers; sidecars that are init containers do not count.
+        waiting: why a container does not run: ``CrashLoopBackOff``.
+        starting: a startup probe has not passed yet.
+        ready_since: when the condition Ready last changed.
+        deleted: when it was asked to end.
+        grace: seconds that it has for that (``terminationGracePeriodSeconds``).
+    """
+
+    restarts: Restarts = NONE
+    waiting: str = ""
+    starting: bool = False
+    ready_since: float = 0.0
+    deleted: float = 0.0
+    grace: int = 30
+
+    @property
+    def notable(self) -> bool:
+        """It may get something else than what its endpoint's conditions say."""
+        return bool(self.restarts.times or self.waiting or self.starting)
+
+    def judged_by(self) -> tuple[Restarts, str, bool]:
+        """What of it decides over health: the rest is for people."""
+        return self.restarts, self.waiting, self.starting
+
+
+UNKNOWN: Final = PodState()
+
+
+def read_state(raw: Mapping[str, Any], before: PodState | None = None) -> PodState:
+    """The state of a Pod; *before*: of the same pod. Whatever is not as the API has it counts as not there."""
+    metadata, spec, status = (_object(raw, name) for name in ("metadata", "spec", "status"))
+    statuses = list(_objects(status, "containerStatuses"))
+    running = [_object(_object(one, "state"), "running") for one in statuses]
+    waiting = (_text(_object(_object(one, "state"), "waiting"), "reason") for one in statuses)
+    ready = next((one for one in _objects(status, "conditions") if one.get("type") == "Ready"), {})
+    grace = metadata.get("deletionGracePeriodSeconds", spec.get("terminationGracePeriodSeconds"))
+    seconds = grace if type(grace) is int else 30
+    deleted = _time(metadata.get("deletionTimestamp"))
+    return PodState(
+        _restarts(statuses, before.restarts if before is not None else None),
+        next((one for one in waiting if one.endswith(("BackOff", "Error"))), ""),
+        any(run and one.get("started") is False for one, run in zip(statuses, running, strict=True)),
+        _time(ready.get("lastTransitionTime")),
+        deleted - seconds if deleted else 0.0,
+        seconds,
+    )
+
+
+def _restarts(statuses: Iterable[Mapping[str, Any]], before: Restarts | None) -> Restarts:
+    """Those of *before* and what came since; of a pod that was not seen before, its earlier runs are taken to be as the last."""
+    counts, times, started = dict[str, int](), list(before.times if before else ()), 0.0
+    known = dict(before.counts) if before else {}
+    runs = True
+    for one in statuses:
+        count = one.get("restartCount")
+        if type(count) is not int or count <= 0:
+            count = 0
+        name = _text(one, "name")
+        counts[name] = count
+        state = _object(one, "state")
+        last = _object(state, "terminated") or _object(_object(one, "lastState"), "terminated")
+        began = _time(_object(state, "running").get("startedAt"))
+        runs = runs and bool(began)
+        started = max(started, began)
+        fresh = count - known.get(name, 0)
+        ended = _time(last.get("finishedAt"))
+        if fresh <= 0 or not ended:
+            continue
+        gap = max(1.0, (began or ended + _GAP) - (_time(last.get("startedAt")) or ended))
+        times += [ended - number * gap for number in range(min(fresh, KEPT))]
+    if not times and not any(counts.values()):
+        return NONE
+    return Restarts(tuple(sorted(counts.items())), tuple(sorted(times)[-KEPT:]), started if runs else 0.0)
+
+
+def _object(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = raw.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(raw: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
+    value = raw.get(name)
+    return (one for one in value if isinstance(one, dict)) if isinstance(value, list) else iter(())
+
+
+def _text(raw: Mapping[str, Any], name: str) -> str:
+    value = raw.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _time(value: Any) -> float:
+    return seconds_of(value) if isinstance(value, str) else 0.0
+
+
+@functools.lru_cache(maxsize=4096)
+def seconds_of(text: str) -> float:
+    """An RFC 3339 time as seconds since the epoch; 0 for what is none."""
+    try:
+        found = datetime.datetime.fromisoformat(text)
+        return found.timestamp() if found.tzinfo else 0.0
+    except (ValueError, OverflowError):
+        return 0.0

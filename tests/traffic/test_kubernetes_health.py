@@ -1,0 +1,131 @@
+"""What Kubernetes knows beyond ready, seen by clients: restarts, startup probes, containers that wait, nodes that vanish."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from tests.support.backends import Backend
+from tests.support.http_client import spread
+from tests.support.manifests import listener, node, route, running_pod, site
+from tests.support.traffic import READY, World
+
+pytestmark = pytest.mark.timeout(60)
+
+#: Held back for one second after the third restart.
+HOLD = {"threshold": 3, "within": "1h", "hold": "1s"}
+
+
+async def _site(world: World, **spec: Any) -> list[Backend]:
+    backends = await world.service("a", 3)
+    for backend in backends:
+        world.apply(node(f"node-{backend.name}"), running_pod(backend.name))
+    only = route("all", "a", retry={"attempts": 0})
+    world.policy("shop", site(listener(world.port), only, **({"loadBalancer": {"type": "RoundRobin"}} | spec)))
+    await world.settled()
+    return backends
+
+
+async def _names(world: World, count: int = 60) -> set[str]:
+    await world.delivered()
+    tally = await spread(world.port, count)
+    assert not tally.failures
+    return set(tally.backends)
+
+
+async def test_an_endpoint_that_restarts_again_and_again_is_held_back_though_it_is_ready(world: World) -> None:
+    a, b, c = await _site(world, endpoints={"restarting": HOLD})
+    world.apply(running_pod(c.name, restarts=2, started=time.time()))
+    assert await _names(world) == {a.name, b.name, c.name}  # twice is not again and again
+
+    world.apply(running_pod(c.name, restarts=3, started=time.time() + 0.5))
+    assert await _names(world) == {a.name, b.name}
+    await world.settled()
+    assert world.status("shop")["endpoints"]["degraded"] == 1
+
+    await world.until(lambda: world.status("shop")["endpoints"]["degraded"] == 0)  # nothing was heard of it meanwhile
+    assert await _names(world) == {a.name, b.name, c.name}
+
+
+async def test_held_back_is_better_than_nothing(world: World) -> None:
+    a, b, c = await _site(world, endpoints={"restarting": HOLD | {"hold": "1h"}})
+    world.apply(running_pod(c.name, restarts=4, started=time.time()))
+    assert await _names(world) == {a.name, b.name}
+
+    world.endpoints("a", {a: {"ready": False}, b: {"ready": False}, c: READY})
+    assert await _names(world) == {c.name}
+
+
+async def test_it_comes_back_by_slow_start(world: World) -> None:
+    """Of 300 requests right after the hold it has well under its third."""
+    balancing = {"type": "RoundRobin", "slowStart": {"window": "3s"}}
+    *_, c = await _site(world, endpoints={"restarting": HOLD | {"hold": "2s"}}, loadBalancer=balancing)
+    await asyncio.sleep(3.2)  # all three are warm
+    world.apply(running_pod(c.name, restarts=3, started=time.time()))
+    await world.settled()
+    await world.until(lambda: world.status("shop")["endpoints"]["degraded"] == 0)
+    await world.delivered()
+    first = (await spread(world.port, 300)).backends[c.name]
+    await asyncio.sleep(3.2)
+    last = (await spread(world.port, 300)).backends[c.name]
+
+    assert first < 70
+    assert abs(last - 100) <= 15
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"waiting": "CrashLoopBackOff"}, {"started_probe": False, "started": 1.0}],
+    ids=["waits", "starting"],
+)
+async def test_a_pod_that_cannot_serve_is_out_though_its_address_is_published(world: World, state: Any) -> None:
+    """publishNotReadyAddresses: the slice says ready."""
+    a, b, c = await _site(world)
+
+    world.apply(running_pod(c.name, **state))
+    assert await _names(world) == {a.name, b.name}
+
+    world.apply(running_pod(c.name, started=1.0))
+    assert await _names(world) == {a.name, b.name, c.name}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"ready": "Unknown"}, {"ready": "False"}, {"taint": "node.kubernetes.io/out-of-service"}, None],
+    ids=["unreachable", "not ready", "out of service", "deleted"],
+)
+async def test_endpoints_of_a_node_that_vanished_leave_before_their_slice_says_so(world: World, fault: Any) -> None:
+    a, b, c = await _site(world)
+    name = f"node-{c.name}"
+
+    if fault is None:
+        world.delete_node(name)
+    else:
+        world.apply(node(name, **fault))
+    assert await _names(world) == {a.name, b.name}
+
+    world.apply(node(name))
+    assert await _names(world) == {a.name, b.name, c.name}
+
+
+async def test_when_too_many_nodes_are_lost_all_stay_and_it_is_said(world: World) -> None:
+    a, b, c = await _site(world)
+    for backend in (a, b):
+        world.apply(node(f"node-{backend.name}", ready="Unknown"))
+
+    assert await _names(world) == {a.name, b.name, c.name}
+    await world.settled()
+    condition = world.condition("shop", "Degraded")
+    assert condition["reason"] == "NodesInDoubt"
+    assert "2 of 3 nodes are lost at the same moment" in condition["message"]
+
+
+async def test_whoever_wants_kubernetes_alone_to_decide_says_so(world: World) -> None:
+    a, b, c = await _site(world, endpoints={"nodeLost": {"action": "Keep"}, "restarting": {"action": "Ignore"}})
+    world.apply(node(f"node-{c.name}", ready="Unknown"))
+    world.apply(running_pod(b.name, restarts=9, started=time.time()))
+
+    assert await _names(world) == {a.name, b.name, c.name}

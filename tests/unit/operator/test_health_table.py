@@ -1,0 +1,115 @@
+"""The table in ``docs/health.md`` is what ``health.judge`` does: every combination of its words, by the first row that fits."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from fairlead_operator import health
+from fairlead_operator.api.core import SliceEndpoint
+from fairlead_operator.api.pod_status import PodState, Restarts
+from fairlead_operator.nodes import Lost
+from fairlead_xds.features.endpoints import Endpoints
+
+PAGE = Path(__file__).parents[3] / "docs" / "health.md"
+NOW = 1_000_000.0
+
+
+class Row(NamedTuple):
+    node: str
+    endpoint: str
+    pod: str
+    others: str
+    setting: str
+    health: str
+
+
+def _rows() -> list[Row]:
+    text = PAGE.read_text("utf-8").partition("## One table")[2].partition("\n*Ready")[0]
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return [Row(*(cell.strip() for cell in line)) for line in lines[2:]]
+
+
+ROWS = _rows()
+NODES = {"fine": None, "lost": Lost("node a is gone")}
+ENDPOINTS = {  # ready, serving, terminating
+    "ready": (True, True, False),
+    "not ready": (False, False, False),
+    "terminating, serving": (False, True, True),
+    "terminating, not serving": (False, False, True),
+}
+#: Three restarts in a minute, started ten seconds ago; the same, an hour ago.
+TIMES = tuple(NOW - ago for ago in (60.0, 40.0, 20.0))
+PODS = {
+    "fine": PodState(),
+    "a container waits": PodState(waiting="CrashLoopBackOff", restarts=Restarts((("web", 3),), TIMES)),
+    "starting": PodState(starting=True),
+    "restarting": PodState(restarts=Restarts((("web", 3),), TIMES, NOW - 10)),
+    "restarted long ago": PodState(restarts=Restarts((("web", 3),), TIMES, NOW - 3600)),
+}
+OTHERS = {"some ready": False, "none ready": True}
+SETTINGS = [
+    {"notReady": a, "terminating": b, "allTerminating": c, "restarting.action": d, "nodeLost.action": e}
+    for a, b, c, d, e in itertools.product(
+        ("Exclude", "Degrade"),
+        ("Drain", "Exclude"),
+        ("Serve", "Fail"),
+        ("Degrade", "Exclude", "Ignore"),
+        ("Exclude", "Keep"),
+    )
+]
+
+
+def _policy(settings: dict[str, str]) -> Endpoints:
+    raw: dict[str, Any] = {}
+    for path, value in settings.items():
+        first, _, rest = path.partition(".")
+        raw[first] = {rest: value} if rest else value
+    return Endpoints.model_validate(raw)
+
+
+def _applies(setting: str, settings: dict[str, str]) -> bool:
+    if setting == "–":
+        return True
+    name, value = re.fullmatch(r"`(\S+): (\w+)`(?: \(default\))?", setting).groups()  # type: ignore[union-attr]
+    return settings[name] == value
+
+
+def _expected(node: str, endpoint: str, pod: str, others: str, settings: dict[str, str]) -> Row:
+    pod = "any" if pod in {"fine", "restarted long ago"} else pod
+    for row in ROWS:
+        words = zip(row[:4], (node, endpoint, pod, others), strict=True)
+        if all(said in ("any", is_) for said, is_ in words) and _applies(row.setting, settings):
+            return row
+    raise AssertionError("no row fits")
+
+
+def test_every_combination_is_as_the_first_row_that_fits_says() -> None:
+    used = set()
+    for node, endpoint, pod, others in itertools.product(NODES, ENDPOINTS, PODS, OTHERS):
+        ready, serving, terminating = ENDPOINTS[endpoint]
+        seen = SliceEndpoint("10.0.0.1", ready, serving, terminating, "", "a", "web-1")
+        for settings in SETTINGS:
+            row = _expected(node, endpoint, pod, others, settings)
+            verdict = health.judge(
+                seen, _policy(settings), last_resort=OTHERS[others], pod=PODS[pod], lost=NODES[node], now=NOW
+            )
+
+            assert verdict.health.value == row.health, (node, endpoint, pod, others, settings, row, verdict)
+            assert verdict.reason
+            used.add(row)
+    assert used == set(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.node}-{row.endpoint}-{row.pod}-{row.setting}")
+def test_what_it_calls_the_default_is_it(row: Row) -> None:
+    if row.setting.endswith("(default)"):
+        name, value = re.fullmatch(r"`(\S+): (\w+)` \(default\)", row.setting).groups()  # type: ignore[union-attr]
+        defaults: Any = Endpoints().model_dump(mode="json", by_alias=True)
+        for part in name.split("."):
+            defaults = defaults[part]
+        assert defaults == value

@@ -1,0 +1,103 @@
+"""Which nodes are lost, and when that is not believed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.api.nodes import Node, read_node
+from fairlead_operator.nodes import Nodes
+
+Json = dict[str, Any]
+
+
+def node(name: str, ready: str = "True", *taints: str, **spec: Any) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name},
+        "spec": {"taints": [{"key": key, "effect": "NoExecute"} for key in taints], **spec},
+        "status": {
+            "conditions": [
+                {"type": "MemoryPressure", "status": "False"},
+                {"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:10Z"},
+            ]
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("raw", "lost"),
+    [
+        (node("a"), ""),
+        (node("a", unschedulable=True), ""),
+        (node("a", "True", "node.kubernetes.io/unschedulable", "dedicated"), ""),
+        (node("a", "False"), "is not ready"),
+        (node("a", "Unknown"), "is unreachable: its kubelet has not been heard of"),
+        (node("a", "True", "node.kubernetes.io/unreachable"), "is unreachable: its kubelet has not been heard of"),
+        (node("a", "True", "node.kubernetes.io/out-of-service"), "is out of service"),
+        ({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}}, ""),
+        (
+            {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}, "spec": 7, "status": {"conditions": ["x"]}},
+            "",
+        ),
+    ],
+)
+def test_a_node(raw: Json, lost: str) -> None:
+    found = read_node(raw)
+
+    assert found.lost == lost
+    assert bool(found.since) is bool(lost)
+
+
+def nodes(*lost: str, of: int = 4) -> Nodes:
+    made = Nodes()
+    for number in range(of):
+        name = f"n{number}"
+        made.put(name, Node(Ref("Node", "", name), "is not ready" if name in lost else "", 5.0))
+    return made
+
+
+def test_one_of_four_is_lost() -> None:
+    found = nodes("n1")
+
+    assert {name: one.why for name, one in found.lost((), 50).items()} == {"n1": "node n1 is not ready"}
+    assert found.doubted((), 50) == ""
+
+
+def test_more_than_so_many_are_not_believed() -> None:
+    found = nodes("n0", "n1", "n2")
+
+    assert found.lost((), 50) == {}
+    assert found.doubted((), 50) == "3 of 4 nodes are lost at the same moment: their endpoints are kept"
+    assert len(found.lost((), 75)) == 3
+
+
+def test_the_only_node_is_not_believed_to_be_lost() -> None:
+    assert nodes("n0", of=1).lost((), 50) == {}
+
+
+def test_a_deleted_node_is_lost_while_endpoints_name_it_and_until_it_is_back() -> None:
+    found = nodes()
+    assert found.put("n2", None)
+    assert not found.put("n2", None)
+
+    assert set(found.lost({"n1", "n2"}, 50)) == {"n2"}
+    assert found.lost({"n1"}, 50) == {}
+    assert found.put("n2", Node(Ref("Node", "", "n2")))
+    assert found.lost({"n2"}, 50) == {}
+
+
+def test_all_deleted_is_not_believed() -> None:
+    found = nodes()
+    for name in sorted(found.names()):
+        found.put(name, None)
+
+    assert found.lost({"n0", "n1", "n2", "n3"}, 50) == {}
+    assert "4 of 4" in found.doubted({"n0", "n1", "n2", "n3"}, 50)
+
+
+def test_where_no_node_is_known_none_is_lost() -> None:
+    assert Nodes().lost({"n1"}, 0) == {}

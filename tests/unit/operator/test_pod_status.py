@@ -1,0 +1,143 @@
+"""What a pod's status tells: restarts, as they are seen and as they are guessed, and what its containers wait for."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairlead_operator.api.pod_status import KEPT, NONE, PodState, Restarts, read_state
+
+Json = dict[str, Any]
+THEN = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+
+
+def at(seconds: float) -> str:
+    return (THEN + datetime.timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+
+def seconds(value: float) -> float:
+    return THEN.timestamp() + value
+
+
+def container(count: int, *, run: float | None = None, last: tuple[float, float] | None = None, **more: Any) -> Json:
+    """*run*: since when it runs, absent: it waits; *last*: from when to when it ran before."""
+    state: Json = (
+        {"running": {"startedAt": at(run)}} if run is not None else {"waiting": {"reason": "CrashLoopBackOff"}}
+    )
+    found: Json = {"name": "web", "restartCount": count, "state": state, "started": run is not None, **more}
+    if last is not None:
+        found["lastState"] = {"terminated": {"startedAt": at(last[0]), "finishedAt": at(last[1]), "exitCode": 137}}
+    return found
+
+
+def pod(*containers: Json, **more: Any) -> Json:
+    return {"metadata": {}, "spec": {}, "status": {"containerStatuses": list(containers), **more}}
+
+
+def test_a_pod_that_never_restarted_has_nothing_to_tell() -> None:
+    state = read_state(pod(container(0, run=0)))
+
+    assert state.restarts == NONE
+    assert not state.notable
+
+
+def test_a_restart_that_is_seen_is_counted_when_it_was() -> None:
+    first = read_state(pod(container(0, run=0)))
+    second = read_state(pod(container(1, run=1010, last=(0, 1000))), first)
+    third = read_state(pod(container(2, run=5030, last=(1010, 5000))), second)
+
+    assert third.restarts == Restarts((("web", 2),), (seconds(1000), seconds(5000)), seconds(5030))
+    assert third.restarts.within(600) == 1
+    assert third.restarts.within(5000) == 2
+
+
+def test_of_a_pod_that_is_new_to_us_earlier_runs_were_as_the_last_one() -> None:
+    """Ran for 20 s, started again after 10 s: five such restarts, 30 s apart."""
+    state = read_state(pod(container(5, run=110, last=(80, 100))))
+
+    assert state.restarts.times == tuple(seconds(100 - 30 * n) for n in (4, 3, 2, 1, 0))
+    assert state.restarts.within(70) == 2
+
+
+def test_a_long_life_with_one_restart_is_one_restart() -> None:
+    state = read_state(pod(container(50, run=1_000_010, last=(0, 1_000_000))))
+
+    assert state.restarts.within(600) == 1
+
+
+def test_while_it_waits_nothing_has_started() -> None:
+    state = read_state(pod(container(3, last=(80, 100))))
+
+    assert state.waiting == "CrashLoopBackOff"
+    assert state.restarts.started == 0.0
+    assert state.restarts.within(3600) == 3
+
+
+def test_the_same_status_again_is_the_same_state() -> None:
+    raw = pod(container(2, run=200, last=(100, 190)))
+    once = read_state(raw)
+
+    assert read_state(raw, once) == once
+
+
+def test_all_containers_count_and_init_containers_do_not() -> None:
+    other = {**container(2, run=300, last=(0, 290)), "name": "side"}
+    state = read_state(pod(container(1, run=200, last=(100, 190)), other, initContainerStatuses=[container(9)]))
+
+    assert state.restarts.counts == (("side", 2), ("web", 1))
+    assert len(state.restarts.times) == 3
+    assert state.restarts.started == seconds(300)
+
+
+def test_a_startup_probe_that_has_not_passed() -> None:
+    assert read_state(pod(container(0, run=0) | {"started": False})).starting
+    assert not read_state(pod(container(0, run=0))).starting
+
+
+def test_when_it_was_asked_to_end_and_how_long_it_has() -> None:
+    raw = pod(container(0, run=0), conditions=[{"type": "Ready", "status": "False", "lastTransitionTime": at(50)}])
+    raw["metadata"] = {"deletionTimestamp": at(100), "deletionGracePeriodSeconds": 45}
+
+    state = read_state(raw)
+
+    assert (state.deleted, state.grace, state.ready_since) == (seconds(55), 45, seconds(50))
+
+
+def test_metadata_alone_is_fine() -> None:
+    assert read_state({"metadata": {"name": "a"}}) == PodState()
+
+
+NAMES = [
+    "containerStatuses",
+    "restartCount",
+    "state",
+    "running",
+    "startedAt",
+    "lastState",
+    "terminated",
+    "finishedAt",
+    "name",
+]
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from([at(0), "2026-13-01T00:00:00Z"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(json_values, json_values)
+def test_nothing_that_it_is_told_makes_it_fail(status: Any, before: Any) -> None:
+    old = read_state({"status": before})
+    new = read_state({"status": status}, old)
+
+    assert len(new.restarts.times) <= KEPT
+    assert list(new.restarts.times) == sorted(new.restarts.times)
+
+
+@pytest.mark.parametrize("count", [1, KEPT, 1000])
+def test_so_many_are_kept(count: int) -> None:
+    assert len(read_state(pod(container(count, run=110, last=(80, 100)))).restarts.times) == min(count, KEPT)
