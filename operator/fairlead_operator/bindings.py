@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fairlead_operator import health
+from fairlead_operator import health, probes
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.world import World
+from fairlead_xds.features.active import ActiveHealthCheck
 from fairlead_xds.features.endpoints import Endpoints, Health
+from fairlead_xds.features.health_check import HealthCheck
 from fairlead_xds.model import Endpoint, LoadAssignment
 
 
@@ -17,7 +19,10 @@ from fairlead_xds.model import Endpoint, LoadAssignment
 class Binding:
     """A cluster and where its endpoints come from; the endpoint lane rebuilds its load assignment from this alone.
 
-    ``slow_start``: endpoints that are new to Envoy warm up.
+    Attributes:
+        slow_start: endpoints that are new to Envoy warm up.
+        active: the policy's active check; one of a probe is made explicit by ``check``.
+        check: what the cluster's Envoys were told of it.
     """
 
     cluster: str
@@ -26,6 +31,8 @@ class Binding:
     endpoints: Endpoints
     static: tuple[Endpoint, ...] = ()
     slow_start: bool = False
+    active: ActiveHealthCheck | None = None
+    check: ActiveHealthCheck | None = None
 
 
 def assess(world: World, binding: Binding) -> list[health.Judged]:
@@ -39,7 +46,34 @@ def load_assignment(world: World, binding: Binding) -> LoadAssignment:
     if binding.static:
         return LoadAssignment(binding.cluster, binding.static)
     judged = assess(world, binding)
-    return LoadAssignment(binding.cluster, health.endpoints(_new_later(judged) if binding.slow_start else judged))
+    if binding.slow_start:
+        judged = _new_later(judged)
+    ports = choose(world, binding).ports if binding.active is not None and binding.active.of_probe else None
+    port = (binding.active.port or 0) if binding.active is not None else 0
+    return LoadAssignment(binding.cluster, health.endpoints(judged, check_port=port, check_ports=ports))
+
+
+def choose(world: World, binding: Binding) -> probes.Choice:
+    """How its endpoints are asked, as the probes of their pods are now."""
+    assert binding.active is not None
+    if not binding.active.of_probe:
+        return probes.Choice(binding.active, "", {})
+    states = world.pod_states(binding.source.namespace)
+    return probes.choose(binding.active, world.slices(binding.source), binding.port_name, states)
+
+
+def explicit(world: World, binding: Binding, check: HealthCheck | None) -> tuple[Binding, HealthCheck | None, str]:
+    """*check* with an explicit active check instead of that of a probe, the binding that knows it, and what is wrong."""
+    if check is None or check.active is None or not check.active.of_probe:
+        return binding, check, ""
+    choice = choose(world, binding)
+    return replace(binding, check=choice.check), check.model_copy(update={"active": choice.check}), choice.problem
+
+
+def asked_otherwise(world: World, binding: Binding) -> bool:
+    """The probes of most pods are not any more what the cluster was told."""
+    active = binding.active
+    return active is not None and active.of_probe and choose(world, binding).check != binding.check
 
 
 def _new_later(judged: list[health.Judged]) -> list[health.Judged]:

@@ -16,7 +16,7 @@ from fairlead_operator.api.pod_status import UNKNOWN, PodState
 from fairlead_operator.nodes import Lost
 from fairlead_xds.features.endpoints import Endpoints, Health, Restarting
 from fairlead_xds.features.value import milliseconds
-from fairlead_xds.model import Endpoint
+from fairlead_xds.model import NOT_ASKED, Endpoint
 
 DEFAULT = Endpoints()
 #: A verdict that changes only with its endpoint.
@@ -182,13 +182,20 @@ _endpoint = functools.partial(tuple.__new__, Endpoint)
 """``Endpoint._make`` without its check of the length, which costs more than the rest."""
 
 
-def endpoints(judged: Iterable[Judged]) -> tuple[Endpoint, ...]:
-    """What Envoy gets of them: all but the excluded."""
+def endpoints(
+    judged: Iterable[Judged], *, check_port: int = 0, check_ports: Mapping[str, int] | None = None
+) -> tuple[Endpoint, ...]:
+    """What Envoy gets of them: all but the excluded.
+
+    *check_port*: where active checks ask, 0: where requests go; *check_ports*: by pod, where that differs.
+    """
+    kept = [one for one in judged if one[2][0] is not Health.EXCLUDED]
+    if check_ports is None:
+        return tuple([_endpoint((one[0], port, verdict[0], 1, one[4], check_port)) for one, port, verdict in kept])
     return tuple(
         [
-            _endpoint((endpoint[0], port, verdict[0], 1, endpoint[4]))
-            for endpoint, port, verdict in judged
-            if verdict[0] is not Health.EXCLUDED
+            _endpoint((one[0], port, verdict[0], 1, one[4], check_ports.get(one.pod, NOT_ASKED)))
+            for one, port, verdict in kept
         ]
     )
 

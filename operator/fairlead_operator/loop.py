@@ -315,6 +315,7 @@ class ControlPlane:
             counted.update(self._tally.changed(service))
             self._note_turn(service)
             for name, (binding, keys) in self.reconciled.bindings.get(service, {}).items():
+                turned |= bindings.asked_otherwise(self.world, binding)
                 assignment = bindings.load_assignment(self.world, binding)
                 usable = _usable(assignment)
                 turned |= self._usable.get(name) != usable
@@ -325,7 +326,7 @@ class ControlPlane:
                     if not self._handover.replace(key, resource, useless=not usable):
                         self._published(key, self._store.publish_resources(key, [resource]), cause)
         self._mark_status(counted)
-        if turned:  # a side of a split has died or come alive: the weights of its routes follow
+        if turned:  # a side of a split has died or come alive, or pods are asked otherwise: routes and clusters follow
             self._for_config.put_back(cause)
             self.run_config()
 

@@ -12,12 +12,13 @@ from fairlead_operator.api import policy as api
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.attach import Attached
-from fairlead_operator.bindings import Binding, assess
+from fairlead_operator.bindings import Binding, assess, explicit
 from fairlead_operator.conditions import Findings, Problem
 from fairlead_operator.gateways import ports
 from fairlead_operator.world import World
 from fairlead_xds import names
 from fairlead_xds.features import algorithm, matching
+from fairlead_xds.features.active import ActiveHealthCheck
 from fairlead_xds.features.affinity import SessionPersistence
 from fairlead_xds.features.algorithm import LoadBalancer
 from fairlead_xds.features.endpoints import Endpoints, Health
@@ -37,6 +38,11 @@ class Balancing:
     health_check: HealthCheck | None
     endpoints: Endpoints
     origins: tuple[Origin, ...] = ()
+
+    @property
+    def active(self) -> ActiveHealthCheck | None:
+        """The check that proxies make."""
+        return self.health_check.active if self.health_check is not None else None
 
     @property
     def warms(self) -> bool:
@@ -222,7 +228,10 @@ class _Resolver:
         balancing = self._balancing(target)
         name = names.cluster(target.namespace, target.name, number, settings_of(balancing))
         self._bind(
-            path, Binding(name, target, port.name, balancing.endpoints, slow_start=balancing.warms), balancing, ()
+            path,
+            Binding(name, target, port.name, balancing.endpoints, slow_start=balancing.warms, active=balancing.active),
+            balancing,
+            (),
         )
         return self.parts.backends[name]
 
@@ -246,8 +255,11 @@ class _Resolver:
         if name in self.parts.backends:
             return
         origins = (origin(self.policy, path), *balancing.origins)
+        binding, check, problem = explicit(self.world, binding, balancing.health_check)
+        if problem:
+            self.degraded.append(Problem("ProbeNotUsable", path, f"{binding.source}: {problem}"))
         self.parts.backends[name] = Backend(
-            name, balancing.load_balancer, balancing.persistence, balancing.health_check, hosts, origins=origins
+            name, balancing.load_balancer, balancing.persistence, check, hosts, origins=origins
         )
         self.attached_origins[name] = balancing.origins
         if not hosts:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fairlead_operator import capture, health, sidecars
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.attach import Attached
-from fairlead_operator.bindings import Binding
+from fairlead_operator.bindings import Binding, explicit
 from fairlead_operator.capture import CapturedPort
 from fairlead_operator.resolve import Balancing, origin, settings_of
 from fairlead_operator.world import World
@@ -46,7 +46,7 @@ def resolve_captured(world: World, namespace: str, attached: Attached) -> Captur
         chains[6] = []
     here = {ref: policy for ref, policy in attached.items() if ref.namespace == namespace}
     for entry in capture.ports(here, world.services):
-        for chain in _add(entry, out):
+        for chain in _add(world, entry, out):
             chains.setdefault(ipaddress.ip_address(chain.address).version, []).append(chain)
     for version, some in sorted(chains.items()):
         address = sidecars.ADDRESS if version == 4 else sidecars.ADDRESS_6
@@ -55,7 +55,7 @@ def resolve_captured(world: World, namespace: str, attached: Attached) -> Captur
     return out
 
 
-def _add(entry: CapturedPort, out: Captured) -> Iterator[CapturedChain]:
+def _add(world: World, entry: CapturedPort, out: Captured) -> Iterator[CapturedChain]:
     ref, policy, number = entry.service, entry.policy, entry.port.port
     balancing = Balancing(
         policy.spec.load_balancer or algorithm.DEFAULT,
@@ -68,12 +68,14 @@ def _add(entry: CapturedPort, out: Captured) -> Iterator[CapturedChain]:
     as_downstream = entry.port.app_protocol.lower() == capture.H2C
     cluster = names.cluster(ref.namespace, ref.name, number, settings_of(balancing, "h2c" if as_downstream else ""))
     balancer, persistence, origins = balancing.load_balancer, balancing.persistence, balancing.origins
+    binding = Binding(
+        cluster, ref, entry.port.name, balancing.endpoints, slow_start=balancing.warms, active=balancing.active
+    )
+    binding, check, _ = explicit(world, binding, balancing.health_check)
     out.backends[cluster] = Backend(
-        cluster, balancer, persistence, balancing.health_check, downstream_protocol=as_downstream, origins=origins
+        cluster, balancer, persistence, check, downstream_protocol=as_downstream, origins=origins
     )
-    out.carried.append(
-        (policy, Binding(cluster, ref, entry.port.name, balancing.endpoints, slow_start=balancing.warms))
-    )
+    out.carried.append((policy, binding))
     table = names.captured_table(ref.namespace, ref.name, number)
     hashing = (balancer,) if balancer.consistent_hash is not None else ()
     if http:

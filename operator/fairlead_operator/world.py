@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from fairlead_operator import capture, certificates
+from fairlead_operator.api import probes
 from fairlead_operator.api.core import (
     EndpointSlice,
     Namespace,
@@ -144,6 +145,10 @@ class World:
         """What is known of the pods and nodes behind a Service, beyond its slices."""
         return Facts(self._notable.get(service.namespace, {}), self.lost(policy), self.now)
 
+    def pod_states(self, namespace: str) -> Mapping[str, PodState]:
+        """The state of every pod of *namespace*, by name."""
+        return _States(self.pods, namespace)
+
     def lost(self, policy: Endpoints) -> Mapping[str, Lost]:
         """The nodes whose endpoints get nothing under *policy*."""
         most = policy.node_lost.max_percent
@@ -251,7 +256,8 @@ class World:
             del there[ref.name]
             if not there:
                 del self._notable[ref.namespace]
-        if (had and had.judged_by()) == (has and has.judged_by()):
+        asked, asks = (pod.state.probes if pod is not None else probes.NONE for pod in (before, now))
+        if asked is asks and (had and had.judged_by()) == (has and has.judged_by()):
             return ()
         return self._services_of(ref)
 
@@ -289,6 +295,25 @@ class World:
         if len(touched) > 1:  # the label moved: rare enough for the thorough way
             return CONFIG
         return Changed(Lane.ENDPOINTS, (touched.pop(),))
+
+
+class _States(Mapping[str, PodState]):
+    """The pods of a namespace by name, without a copy."""
+
+    def __init__(self, pods: Pods, namespace: str) -> None:
+        self._pods, self._namespace = pods, namespace
+
+    def __getitem__(self, name: str) -> PodState:
+        pod = self._pods.get(Ref("Pod", self._namespace, name))
+        if pod is None:
+            raise KeyError(name)
+        return pod.state
+
+    def __iter__(self) -> Iterator[str]:
+        return (pod.ref.name for pod in self._pods.of(self._namespace))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._pods.of(self._namespace))
 
 
 __all__ = ["CONFIG", "NOTHING", "Changed", "DecodeError", "Lane", "World"]

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from fairlead_operator.api.config import OperatorConfig, read_config
-from fairlead_operator.options import StartError
 from tests.support import helm
 
 Json = dict[str, Any]
@@ -68,11 +67,3 @@ def test_cert_managers_certificate_is_for_the_names_that_are_used() -> None:
     assert found.certificates is not None
     assert (found.certificates.mode, found.certificates.secret_name) == ("Secret", certificate["spec"]["secretName"])
     assert certificate["spec"]["dnsNames"] == [found.xds_host, "fairlead-webhook.fairlead-system.svc"]
-
-
-def test_what_the_schema_takes_and_the_operator_does_not_is_told_by_it(tmp_path: Path) -> None:
-    """Rules over several fields are the operator's: it says so and does not start; a rollout stops there."""
-    values = {"operator": {"lease": {"duration": "5s", "renew": "10s"}}}
-
-    with pytest.raises(StartError, match="must be longer than renew"):
-        config(helm.objects(helm.written(values, tmp_path)))

@@ -18,15 +18,22 @@ from fairlead_xds.features.options import DEFAULT as DEFAULT_OPTIONS
 from fairlead_xds.features.options import RouteOptions
 from fairlead_xds.snapshot import Origin
 
+#: An endpoint's ``check_port``: it is not asked at all.
+NOT_ASKED = -1
+
 
 class Endpoint(NamedTuple):
-    """One address of a backend, as Envoy gets it."""
+    """One address of a backend, as Envoy gets it.
+
+    ``check_port``: where active checks ask; 0: at ``port``.
+    """
 
     address: str
     port: int
     health: Health = Health.HEALTHY
     weight: int = 1
     zone: str = ""
+    check_port: int = 0
 
 
 class Host(NamedTuple):

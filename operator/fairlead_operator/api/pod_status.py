@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from fairlead_operator.api import probes
+
 #: Restarts that are remembered of a pod: no policy counts more.
 KEPT: Final = 16
 #: Seconds between two runs where nothing tells: the kubelet's first back-off.
@@ -52,6 +54,7 @@ class PodState:
         ready_since: when the condition Ready last changed.
         deleted: when it was asked to end.
         grace: seconds that it has for that (``terminationGracePeriodSeconds``).
+        probes: of its containers.
     """
 
     restarts: Restarts = NONE
@@ -60,6 +63,7 @@ class PodState:
     ready_since: float = 0.0
     deleted: float = 0.0
     grace: int = 30
+    probes: probes.Probes = probes.NONE
 
     @property
     def notable(self) -> bool:
@@ -91,6 +95,7 @@ def read_state(raw: Mapping[str, Any], before: PodState | None = None) -> PodSta
         _time(ready.get("lastTransitionTime")),
         deleted - seconds if deleted else 0.0,
         seconds,
+        probes.read_probes(spec),
     )
 
 

@@ -123,7 +123,9 @@ def test_envoy_gets_all_but_the_excluded() -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda p: f"{p.not_ready}-{p.terminating}-{p.all_terminating}")
-@pytest.mark.parametrize("states", itertools.combinations_with_replacement((READY, TERMINATES, GONE, NOT_READY), 3))
+@pytest.mark.parametrize(
+    "states", list(itertools.combinations_with_replacement((READY, TERMINATES, GONE, NOT_READY), 3))
+)
 def test_facts_of_other_pods_and_nodes_change_nothing(policy: Endpoints, states: tuple[dict[str, Any], ...]) -> None:
     """The thorough way and the fast one agree."""
     raw = endpoint_slice("web", 8080, [endpoint(f"10.0.0.{i}", **one) for i, one in enumerate(states)])

@@ -1,23 +1,38 @@
-"""What Envoy asks an endpoint by itself: ``healthCheck.active`` -> ``Cluster.health_checks``."""
+"""What Envoy asks an endpoint by itself: ``healthCheck.active`` -> ``Cluster.health_checks``.
+
+Where the pods' own probes say how, the operator makes an explicit check of them first: nothing here knows of pods.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+from envoy_data_plane.envoy.config.cluster.v3 import ClusterTransportSocketMatch
 from envoy_data_plane.envoy.config.core.v3 import (
+    HeaderValue,
+    HeaderValueOption,
     HealthCheck,
     HealthCheckGrpcHealthCheck,
     HealthCheckHttpHealthCheck,
     HealthCheckTcpHealthCheck,
+    TransportSocket,
 )
+from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import CommonTlsContext, UpstreamTlsContext
 from envoy_data_plane.envoy.type.v3 import Int64Range
+from envoy_data_plane.google.protobuf import Struct
+from envoy_data_plane.google.protobuf import Value as ProtobufValue
 from pydantic import Field
 
+from fairlead_xds.encode import any_of
 from fairlead_xds.features.value import Duration, PositiveDuration, Rule, Value, milliseconds, timedelta, union
 
 #: What a kubelet takes for success (HTTP probes).
 _GOOD = ((200, 399),)
 _ANY_STATUS = Int64Range(start=100, end=600)
+#: What holds where nothing else is said.
+INTERVAL, TIMEOUT, UNHEALTHY, HEALTHY = "10s", "5s", 3, 2
+#: Metadata by which the check of a cluster finds its TLS, while requests go on as they do.
+_OVER_TLS = "fairlead.check.tls"
 
 
 class StatusRange(Value):
@@ -31,6 +46,21 @@ class StatusRange(Value):
     )
 
 
+class CheckHeader(Value):
+    """A header of the request."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~\-]+$", max_length=256)] = Field(
+        description="Its name; not Host, which is host."
+    )
+    value: Annotated[str, Field(max_length=4096, pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*$")] = Field(
+        description="Its value."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("self.name.lowerAscii() != 'host'", "say it as host", lambda v: v.name.lower() != "host", "name"),
+    )
+
+
 class HttpCheck(Value):
     """A GET."""
 
@@ -38,6 +68,10 @@ class HttpCheck(Value):
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\-\[\]]+$", min_length=1, max_length=253)] | None = Field(
         None, description="The Host header. Default: the name of the cluster."
     )
+    scheme: Literal["HTTP", "HTTPS"] = Field(
+        "HTTP", description="HTTPS: over TLS, whatever the certificate says, as a kubelet does."
+    )
+    headers: Annotated[tuple[CheckHeader, ...], Field(max_length=16)] = Field((), description="More headers.")
     expected_statuses: Annotated[tuple[StatusRange, ...], Field(min_length=1, max_length=8)] | None = Field(
         None, description="What counts as success. Default: 200 to 399, as for a kubelet."
     )
@@ -58,17 +92,35 @@ class TcpCheck(Value):
 class ActiveHealthCheck(Value):
     """How each proxy asks each endpoint whether it works. One that fails gets no requests."""
 
-    type: Literal["HTTP", "GRPC", "TCP"] = Field(description="How an endpoint is asked.")
+    type: Literal["ReadinessProbe", "LivenessProbe", "HTTP", "GRPC", "TCP"] = Field(
+        description="How an endpoint is asked: as its pod's own probe does, or as the member of the same name says."
+    )
     http: HttpCheck | None = Field(None, description="Set when type is HTTP.")
     grpc: GrpcCheck | None = Field(None, description="Set when type is GRPC.")
     tcp: TcpCheck | None = Field(None, description="Set when type is TCP.")
-    interval: PositiveDuration = Field("10s", description="Time from one check to the next.")
-    timeout: PositiveDuration = Field("5s", description="A check without an answer for so long has failed.")
-    unhealthy_threshold: Annotated[int, Field(ge=1, le=100)] = Field(
-        3, description="So many failed checks in a row take an endpoint out; a wrong status counts as one of them."
+    port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        None, description="Which port is asked. Default: the endpoint's own; of a probe: the probe's."
     )
-    healthy_threshold: Annotated[int, Field(ge=1, le=100)] = Field(
-        2, description="So many successes in a row bring it back. The first check of a new endpoint decides alone."
+    interval: PositiveDuration | None = Field(
+        None, description="Time from one check to the next. Default: 10s; of a probe: its periodSeconds."
+    )
+    timeout: PositiveDuration | None = Field(
+        None,
+        description="A check without an answer for so long has failed. Default: 5s; of a probe: its timeoutSeconds.",
+    )
+    unhealthy_threshold: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        None,
+        description=(
+            "So many failed checks in a row take an endpoint out; a wrong status counts as one of them. Default: 3; of a"
+            " probe: its failureThreshold, of a liveness probe one less, so that it is out before it is killed."
+        ),
+    )
+    healthy_threshold: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        None,
+        description=(
+            "So many successes in a row bring it back. The first check of a new endpoint decides alone. Default: 2; of a"
+            " probe: its successThreshold."
+        ),
     )
     jitter: Duration = Field(
         "1s", description="Up to so much is added to each interval, so that the proxies do not all ask at once."
@@ -79,12 +131,24 @@ class ActiveHealthCheck(Value):
         *union("type", "grpc", "GRPC"),
         *union("type", "tcp", "TCP"),
         Rule(
-            "duration(self.timeout) <= duration(self.interval)",
+            "!self.type.endsWith('Probe') || !has(self.port)",
+            "may not be set with a probe, which says its port",
+            lambda v: not v.of_probe or v.port is None,
+            "port",
+        ),
+        Rule(
+            "self.type.endsWith('Probe') || duration(has(self.timeout) ? self.timeout : '5s')"
+            " <= duration(has(self.interval) ? self.interval : '10s')",
             "must not be longer than interval",
-            lambda v: milliseconds(v.timeout) <= milliseconds(v.interval),
+            lambda v: v.of_probe or milliseconds(v.timeout or TIMEOUT) <= milliseconds(v.interval or INTERVAL),
             "timeout",
         ),
     )
+
+    @property
+    def of_probe(self) -> bool:
+        """The pods say how they are asked."""
+        return self.type in {"ReadinessProbe", "LivenessProbe"}
 
 
 def needs_http2(value: ActiveHealthCheck | None) -> bool:
@@ -92,34 +156,62 @@ def needs_http2(value: ActiveHealthCheck | None) -> bool:
     return value is not None and value.type == "GRPC"
 
 
+def over_tls(value: ActiveHealthCheck | None) -> bool:
+    """The check speaks TLS."""
+    return value is not None and value.http is not None and value.http.scheme == "HTTPS"
+
+
+def transport_socket_matches() -> list[ClusterTransportSocketMatch]:
+    """``Cluster.transport_socket_matches``: TLS for checks alone, which no certificate fails, as with a kubelet."""
+    context = any_of(UpstreamTlsContext(common_tls_context=CommonTlsContext()))
+    return [
+        ClusterTransportSocketMatch(
+            name="checks",
+            match=Struct(fields={_OVER_TLS: ProtobufValue(bool_value=True)}),
+            transport_socket=TransportSocket(name="envoy.transport_sockets.tls", typed_config=context),
+        )
+    ]
+
+
 def health_check(value: ActiveHealthCheck) -> HealthCheck:
-    """``Cluster.health_checks[0]``.
+    """``Cluster.health_checks[0]`` of an explicit check.
 
     ``no_traffic_interval`` is the interval: Envoy's second check else comes after 60 s. Each status that is not expected
     counts toward the threshold (``retriable_statuses``): else a single one is final.
     """
-    interval = timedelta(value.interval)
+    interval = timedelta(value.interval or INTERVAL)
     check = HealthCheck(
-        timeout=timedelta(value.timeout),
+        timeout=timedelta(value.timeout or TIMEOUT),
         interval=interval,
         no_traffic_interval=interval,
         interval_jitter=timedelta(value.jitter) if milliseconds(value.jitter) else None,
-        unhealthy_threshold=value.unhealthy_threshold,
-        healthy_threshold=value.healthy_threshold,
+        unhealthy_threshold=value.unhealthy_threshold or UNHEALTHY,
+        healthy_threshold=value.healthy_threshold or HEALTHY,
     )
     match value.type:
         case "HTTP":
             assert value.http is not None
-            ranges = [(entry.first, entry.last) for entry in value.http.expected_statuses or ()] or _GOOD
-            check.http_health_check = HealthCheckHttpHealthCheck(
-                path=value.http.path,
-                host=value.http.host or "",
-                expected_statuses=[Int64Range(start=first, end=last + 1) for first, last in ranges],
-                retriable_statuses=[_ANY_STATUS],
-            )
+            check.http_health_check = _http(value.http)
         case "GRPC":
             assert value.grpc is not None
             check.grpc_health_check = HealthCheckGrpcHealthCheck(service_name=value.grpc.service)
         case "TCP":
             check.tcp_health_check = HealthCheckTcpHealthCheck()
+        case _:
+            raise ValueError(f"{value.type}: a check of a probe has to be made explicit first")
+    if over_tls(value):
+        check.transport_socket_match_criteria = Struct(fields={_OVER_TLS: ProtobufValue(bool_value=True)})
     return check
+
+
+def _http(value: HttpCheck) -> HealthCheckHttpHealthCheck:
+    ranges = [(entry.first, entry.last) for entry in value.expected_statuses or ()] or _GOOD
+    return HealthCheckHttpHealthCheck(
+        path=value.path,
+        host=value.host or "",
+        request_headers_to_add=[
+            HeaderValueOption(header=HeaderValue(key=one.name, value=one.value)) for one in value.headers
+        ],
+        expected_statuses=[Int64Range(start=first, end=last + 1) for first, last in ranges],
+        retriable_statuses=[_ANY_STATUS],
+    )

@@ -56,6 +56,7 @@ def cluster(backend: Backend) -> bytes:
             load_balancing_policy=algorithm.load_balancing_policy(backend.load_balancer),
             common_lb_config=endpoints.common_lb_config(backend.persistence, check.panic_threshold),
             health_checks=[active.health_check(check.active)] if check.active is not None else [],
+            transport_socket_matches=active.transport_socket_matches() if active.over_tls(check.active) else [],
             outlier_detection=passive.outlier_detection(check.passive) if check.passive is not None else None,
             circuit_breakers=limits.circuit_breakers(),
             # A pod that is gone leaves at once, whatever active checks last said of it.

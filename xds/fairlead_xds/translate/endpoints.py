@@ -13,7 +13,7 @@ from envoy.config.core.v3 import base_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
 from fairlead_xds.features.endpoints import HEALTH_STATUS, Health
-from fairlead_xds.model import Endpoint, LoadAssignment
+from fairlead_xds.model import NOT_ASKED, Endpoint, LoadAssignment
 from fairlead_xds.wire import delimited
 
 # envoy.config.endpoint.v3: ClusterLoadAssignment {cluster_name = 1, endpoints = 2, policy = 4},
@@ -59,6 +59,10 @@ def lb_endpoint(endpoint: Endpoint) -> bytes:
     address = message.endpoint.address.socket_address
     address.address = endpoint.address
     address.port_value = endpoint.port
+    if endpoint.check_port == NOT_ASKED:
+        message.endpoint.health_check_config.disable_active_health_check = True
+    elif endpoint.check_port:
+        message.endpoint.health_check_config.port_value = endpoint.check_port
     message.health_status = HEALTH_STATUS[endpoint.health]
     message.load_balancing_weight.value = endpoint.weight
     return delimited(_LB_ENDPOINTS, message.SerializeToString(deterministic=True))

@@ -1,0 +1,107 @@
+"""Active checks that ask as the pods' own probes do. Pure.
+
+Envoy has one check for a cluster, pods may have different probes while their template changes: the probe that most of them
+have is the cluster's, a pod whose probe differs in its port only is asked there, and one whose probe differs otherwise is not
+asked until most pods are like it. Until then Kubernetes alone judges it, as it does where no probe can be asked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, NamedTuple
+
+from pydantic import ValidationError
+
+from fairlead_operator.api.core import EndpointSlice
+from fairlead_operator.api.pod_status import PodState
+from fairlead_operator.api.probes import Probe, Probes
+from fairlead_xds.features.active import ActiveHealthCheck, CheckHeader, GrpcCheck, HttpCheck, TcpCheck
+from fairlead_xds.model import NOT_ASKED
+
+Kind = Literal["ReadinessProbe", "LivenessProbe"]
+_WORDS: Final[Mapping[str, str]] = {"ReadinessProbe": "readiness probe", "LivenessProbe": "liveness probe"}
+_NOBODY: Final = "nobody asks these endpoints, what Kubernetes says of them decides alone"
+
+
+class Choice(NamedTuple):
+    """How the endpoints of a Service's port are asked.
+
+    Attributes:
+        check: explicit; ``None``: nobody asks.
+        problem: what is wrong with the probes, and what is done instead; empty: nothing.
+        ports: pod -> the port where it is asked, or ``NOT_ASKED``.
+    """
+
+    check: ActiveHealthCheck | None
+    problem: str
+    ports: Mapping[str, int]
+
+
+def choose(
+    wanted: ActiveHealthCheck, slices: Iterable[EndpointSlice], port_name: str, pods: Mapping[str, PodState]
+) -> Choice:
+    """*wanted* is of a probe; *pods* are those of the Service's namespace, by name."""
+    found = {
+        endpoint.pod: _of(pods[endpoint.pod].probes, port, wanted.type)
+        for entry in slices
+        if (port := entry.ports.get(port_name)) is not None
+        for endpoint in entry.endpoints
+        if endpoint.pod in pods
+    }
+    words = _WORDS[wanted.type]
+    if not found:
+        return Choice(None, "", {})
+    counts = Counter(probe._replace(port=0) for probe in found.values() if probe is not None and not probe.problem)
+    if not counts:
+        problems = sorted({probe.problem for probe in found.values() if probe is not None})
+        why = f"no proxy can ask as the {words} does: {problems[0]}" if problems else f"the pods have no {words}"
+        return Choice(None, f"{why}; {_NOBODY}", {})
+    most = max(counts, key=lambda probe: (counts[probe], probe))
+    check = _explicit(wanted, most)
+    if check is None:
+        return Choice(None, f"no proxy can ask as the {words} does: its path or a header; {_NOBODY}", {})
+    ports = {
+        name: probe.port if probe is not None and probe._replace(port=0) == most else NOT_ASKED
+        for name, probe in found.items()
+    }
+    return Choice(check, "", ports)
+
+
+def _of(containers: Probes, port: int, kind: str) -> Probe | None:
+    """The probe of the container that has *port*; else of the first one that has such a probe."""
+    found = [
+        (port not in container.ports, number, probe)
+        for number, container in enumerate(containers)
+        if (probe := container.readiness if kind == "ReadinessProbe" else container.liveness) is not None
+    ]
+    probe = min(found)[2] if found else None
+    if probe is not None and probe.type == "GRPC" and probe.port != port:
+        return Probe(problem="it is gRPC on another port than requests, and Envoy speaks one protocol to a cluster")
+    return probe
+
+
+def _explicit(wanted: ActiveHealthCheck, probe: Probe) -> ActiveHealthCheck | None:
+    """What the policy says comes first. ``None``: what the pod template says no check can have."""
+    # A liveness probe that has failed for the last time ends the container: it should have no requests by then.
+    failure = probe.failure if wanted.type == "ReadinessProbe" else max(1, probe.failure - 1)
+    try:
+        return ActiveHealthCheck(
+            type=probe.type or "TCP",
+            http=_http(probe) if probe.type == "HTTP" else None,
+            grpc=GrpcCheck(service=probe.service) if probe.type == "GRPC" else None,
+            tcp=TcpCheck() if probe.type == "TCP" else None,
+            interval=wanted.interval or f"{probe.period}s",
+            # The API lets a probe take longer than its period.
+            timeout=wanted.timeout or f"{min(probe.timeout, probe.period)}s",
+            unhealthy_threshold=wanted.unhealthy_threshold or min(failure, 100),
+            healthy_threshold=wanted.healthy_threshold or min(probe.success, 100),
+            jitter=wanted.jitter,
+        )
+    except ValidationError:
+        return None
+
+
+def _http(probe: Probe) -> HttpCheck:
+    headers = tuple(CheckHeader(name=name, value=value) for name, value in probe.headers)
+    return HttpCheck(path=probe.path, host=probe.host or None, scheme=probe.scheme, headers=headers)
