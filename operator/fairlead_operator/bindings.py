@@ -12,7 +12,16 @@ from fairlead_operator.world import World
 from fairlead_xds.features.active import ActiveHealthCheck
 from fairlead_xds.features.endpoints import Endpoints, Health
 from fairlead_xds.features.health_check import HealthCheck
-from fairlead_xds.model import Endpoint, LoadAssignment
+from fairlead_xds.model import NOT_ASKED, Endpoint, LoadAssignment
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Endpoints that get what the others of a cluster cannot take: of a Service's port, or *static*."""
+
+    source: Ref
+    port_name: str = ""
+    static: tuple[Endpoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +31,8 @@ class Binding:
     Attributes:
         slow_start: endpoints that are new to Envoy warm up.
         active: the policy's active check; one of a probe is made explicit by ``check``.
-        check: what the cluster's Envoys were told of it.
+        check, problem: what the cluster's Envoys were told of it, and the policy of the probes.
+        fallbacks: they get a share below ``failover`` percent of healthy endpoints.
     """
 
     cluster: str
@@ -33,24 +43,57 @@ class Binding:
     slow_start: bool = False
     active: ActiveHealthCheck | None = None
     check: ActiveHealthCheck | None = None
+    problem: str = ""
+    fallbacks: tuple[Fallback, ...] = ()
+    failover: int = 0
+
+    @property
+    def sources(self) -> tuple[Ref, ...]:
+        """The Services and Backends whose endpoints it has."""
+        return (self.source, *(one.source for one in self.fallbacks))
 
 
 def assess(world: World, binding: Binding) -> list[health.Judged]:
-    """Its endpoints, judged as of ``world.now``."""
-    facts = world.facts(binding.source, binding.endpoints)
-    return health.assess(world.slices(binding.source), binding.port_name, binding.endpoints, facts)
+    """Its endpoints, without fallbacks, judged as of ``world.now``."""
+    return _assess(world, binding.source, binding.port_name, binding.endpoints)
+
+
+def _assess(world: World, source: Ref, port_name: str, policy: Endpoints) -> list[health.Judged]:
+    return health.assess(world.slices(source), port_name, policy, world.facts(source, policy))
 
 
 def load_assignment(world: World, binding: Binding) -> LoadAssignment:
     """The endpoints of one cluster as they are now: the whole work of the endpoint lane."""
-    if binding.static:
-        return LoadAssignment(binding.cluster, binding.static)
+    own = binding.static or _own(world, binding)
+    if binding.fallbacks:
+        known = {endpoint[:2] for endpoint in own}  # Envoy refuses an address that is there twice
+        own = (*own, *(endpoint for endpoint in _fallback(world, binding) if endpoint[:2] not in known))
+    return LoadAssignment(binding.cluster, own, binding.failover)
+
+
+def _own(world: World, binding: Binding) -> tuple[Endpoint, ...]:
+    """Priority 0."""
     judged = assess(world, binding)
     if binding.slow_start:
         judged = _new_later(judged)
-    ports = choose(world, binding).ports if binding.active is not None and binding.active.of_probe else None
-    port = (binding.active.port or 0) if binding.active is not None else 0
-    return LoadAssignment(binding.cluster, health.endpoints(judged, check_port=port, check_ports=ports))
+    whole = bool(binding.failover)
+    if binding.active is None:
+        return health.endpoints(judged, whole=whole)
+    ports = choose(world, binding).ports if binding.active.of_probe else None
+    return health.endpoints(judged, check_port=binding.active.port or 0, check_ports=ports, whole=whole)
+
+
+def _fallback(world: World, binding: Binding) -> tuple[Endpoint, ...]:
+    """Priority 1. They are not asked where a probe of the others says how: theirs may be another one."""
+    active = binding.active
+    port = 0 if active is None else NOT_ASKED if active.of_probe else active.port or 0
+    found: dict[tuple[str, int], Endpoint] = {}
+    for one in binding.fallbacks:
+        judged = _assess(world, one.source, one.port_name, binding.endpoints)
+        static = [endpoint._replace(priority=1, check_port=port) for endpoint in one.static]
+        for endpoint in (*static, *health.endpoints(judged, check_port=port, priority=1)):
+            found.setdefault((endpoint.address, endpoint.port), endpoint)
+    return tuple(found.values())
 
 
 def choose(world: World, binding: Binding) -> probes.Choice:
@@ -62,18 +105,21 @@ def choose(world: World, binding: Binding) -> probes.Choice:
     return probes.choose(binding.active, world.slices(binding.source), binding.port_name, states)
 
 
-def explicit(world: World, binding: Binding, check: HealthCheck | None) -> tuple[Binding, HealthCheck | None, str]:
-    """*check* with an explicit active check instead of that of a probe, the binding that knows it, and what is wrong."""
+def explicit(world: World, binding: Binding, check: HealthCheck | None) -> tuple[Binding, HealthCheck | None]:
+    """*check* with an explicit active check instead of that of a probe, and the binding that knows it."""
     if check is None or check.active is None or not check.active.of_probe:
-        return binding, check, ""
+        return binding, check
     choice = choose(world, binding)
-    return replace(binding, check=choice.check), check.model_copy(update={"active": choice.check}), choice.problem
+    told = replace(binding, check=choice.check, problem=choice.problem)
+    return told, check.model_copy(update={"active": choice.check})
 
 
 def asked_otherwise(world: World, binding: Binding) -> bool:
     """The probes of most pods are not any more what the cluster was told."""
-    active = binding.active
-    return active is not None and active.of_probe and choose(world, binding).check != binding.check
+    if binding.active is None or not binding.active.of_probe:
+        return False
+    choice = choose(world, binding)
+    return (choice.check, choice.problem) != (binding.check, binding.problem)
 
 
 def _new_later(judged: list[health.Judged]) -> list[health.Judged]:
@@ -85,15 +131,23 @@ def _new_later(judged: list[health.Judged]) -> list[health.Judged]:
 
 def turns(world: World, binding: Binding) -> float:
     """When one of its endpoints is judged otherwise though nothing was heard: seconds since the epoch."""
-    if not world.facts(binding.source, binding.endpoints).pods:
-        return health.NEVER
-    return health.until(assess(world, binding))
+    return min(
+        health.until(_assess(world, one.source, one.port_name, binding.endpoints))
+        if world.facts(one.source, binding.endpoints).pods
+        else health.NEVER
+        for one in (Fallback(binding.source, binding.port_name), *binding.fallbacks)
+    )
 
 
 def count(world: World, bindings: Iterable[Binding]) -> Counter[Health]:
-    """The endpoints behind some clusters by health, each Service port once."""
+    """The endpoints behind some clusters by health, each Service port once, fallbacks too."""
     total: Counter[Health] = Counter()
-    for binding in {(binding.source, binding.port_name): binding for binding in bindings}.values():
-        total[Health.HEALTHY] += len(binding.static)
-        total += health.count(assess(world, binding))
+    sources = {
+        (one.source, one.port_name): (one.static, binding.endpoints)
+        for binding in bindings
+        for one in (Fallback(binding.source, binding.port_name, binding.static), *binding.fallbacks)
+    }
+    for (source, port_name), (static, policy) in sources.items():
+        total[Health.HEALTHY] += len(static)
+        total += health.count(_assess(world, source, port_name, policy))
     return total

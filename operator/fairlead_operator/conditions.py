@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fairlead_operator.api.objects import LoadBalancerPolicy
+from fairlead_xds.snapshot import Origin
+
 
 class Problem(NamedTuple):
     """Something wrong: the field, what is wrong with it, and what to do."""
@@ -24,3 +27,8 @@ class Findings:
     accepted: tuple[Problem, ...] = ()
     resolved: tuple[Problem, ...] = ()
     degraded: tuple[Problem, ...] = ()
+
+
+def origin(policy: LoadBalancerPolicy, path: str) -> Origin:
+    """*policy* as the origin of what comes from its field *path*."""
+    return Origin(policy.ref.kind, policy.ref.namespace, policy.ref.name, policy.generation, path)

@@ -183,21 +183,29 @@ _endpoint = functools.partial(tuple.__new__, Endpoint)
 
 
 def endpoints(
-    judged: Iterable[Judged], *, check_port: int = 0, check_ports: Mapping[str, int] | None = None
+    judged: Iterable[Judged],
+    *,
+    check_port: int = 0,
+    check_ports: Mapping[str, int] | None = None,
+    priority: int = 0,
+    whole: bool = False,
 ) -> tuple[Endpoint, ...]:
     """What Envoy gets of them: all but the excluded.
 
-    *check_port*: where active checks ask, 0: where requests go; *check_ports*: by pod, where that differs.
+    Args:
+        judged: the endpoints.
+        check_port: where active checks ask; 0: where requests go.
+        check_ports: by pod, where that differs.
+        priority: of all of them.
+        whole: the excluded too, but those that are about to leave: they count in what share of all is healthy.
     """
-    kept = [one for one in judged if one[2][0] is not Health.EXCLUDED]
+    kept = [one for one in judged if one[2][0] is not Health.EXCLUDED or (whole and not one[0].terminating)]
     if check_ports is None:
-        return tuple([_endpoint((one[0], port, verdict[0], 1, one[4], check_port)) for one, port, verdict in kept])
-    return tuple(
-        [
-            _endpoint((one[0], port, verdict[0], 1, one[4], check_ports.get(one.pod, NOT_ASKED)))
-            for one, port, verdict in kept
-        ]
-    )
+        return tuple(
+            [_endpoint((one[0], port, verdict[0], 1, one[4], check_port, priority)) for one, port, verdict in kept]
+        )
+    asked = [(check_ports.get(one.pod, NOT_ASKED), one, port, verdict) for one, port, verdict in kept]
+    return tuple([_endpoint((one[0], port, verdict[0], 1, one[4], at, priority)) for at, one, port, verdict in asked])
 
 
 def count(judged: Iterable[Judged]) -> Counter[Health]:

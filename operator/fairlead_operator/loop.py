@@ -473,4 +473,9 @@ def _is_due(due: float | None, now: float) -> bool:
 
 
 def _usable(assignment: LoadAssignment) -> bool:
-    return any(endpoint.health in {Health.HEALTHY, Health.DEGRADED} for endpoint in assignment.endpoints)
+    """Its own endpoints, that is: what falls back to others is no better side of a split than one that has none."""
+    return any(
+        endpoint.health in {Health.HEALTHY, Health.DEGRADED}
+        for endpoint in assignment.endpoints
+        if not endpoint.priority
+    )

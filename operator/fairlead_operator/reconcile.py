@@ -14,9 +14,9 @@ from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
 from fairlead_operator.attach import Attached, attach
 from fairlead_operator.bindings import Binding, load_assignment
-from fairlead_operator.conditions import Findings, Problem
+from fairlead_operator.conditions import Findings, Problem, origin
 from fairlead_operator.gateways.access import EVERYTHING, Access
-from fairlead_operator.resolve import ListenerPart, Parts, origin, resolve
+from fairlead_operator.resolve import ListenerPart, Parts, resolve
 from fairlead_operator.resolve_captured import resolve_captured
 from fairlead_operator.world import World
 from fairlead_xds import names
@@ -130,7 +130,8 @@ def reconcile(
     out.proxies = {key: _proxy(world, gateway) for key, gateway in placing.gateways.items()}
     for key, gateway in placing.gateways.items():
         for name, binding in gateway.bindings.items():
-            out.bindings.setdefault(binding.source, {}).setdefault(name, (binding, set()))[1].add(key)
+            for source in binding.sources:
+                out.bindings.setdefault(source, {}).setdefault(name, (binding, set()))[1].add(key)
     return out
 
 

@@ -7,47 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fairlead_operator import health, hostnames, sidecars
+from fairlead_operator import hostnames, sidecars
 from fairlead_operator.api import policy as api
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.attach import Attached
-from fairlead_operator.bindings import Binding, assess, explicit
-from fairlead_operator.conditions import Findings, Problem
+from fairlead_operator.bindings import Binding
+from fairlead_operator.conditions import Findings, Problem, origin
 from fairlead_operator.gateways import ports
+from fairlead_operator.resolve_backends import BackendResolver
 from fairlead_operator.world import World
 from fairlead_xds import names
-from fairlead_xds.features import algorithm, matching
-from fairlead_xds.features.active import ActiveHealthCheck
-from fairlead_xds.features.affinity import SessionPersistence
-from fairlead_xds.features.algorithm import LoadBalancer
-from fairlead_xds.features.endpoints import Endpoints, Health
-from fairlead_xds.features.health_check import HealthCheck
+from fairlead_xds.features import matching
 from fairlead_xds.features.options import RouteOptions
-from fairlead_xds.model import Backend, Host, Route, Secret, Target, VirtualHost
-from fairlead_xds.model import Endpoint as XdsEndpoint
+from fairlead_xds.model import Backend, Route, Secret, VirtualHost
 from fairlead_xds.snapshot import Origin
-
-
-@dataclass(frozen=True, slots=True)
-class Balancing:
-    """How one backend is balanced, after the attached policy had its say: ``origins`` then names it."""
-
-    load_balancer: LoadBalancer
-    persistence: SessionPersistence | None
-    health_check: HealthCheck | None
-    endpoints: Endpoints
-    origins: tuple[Origin, ...] = ()
-
-    @property
-    def active(self) -> ActiveHealthCheck | None:
-        """The check that proxies make."""
-        return self.health_check.active if self.health_check is not None else None
-
-    @property
-    def warms(self) -> bool:
-        """Endpoints that are new to Envoy warm up."""
-        return self.load_balancer.slow_start is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +47,6 @@ class Parts:
     findings: Findings = field(default_factory=Findings)
 
 
-def origin(policy: LoadBalancerPolicy, path: str) -> Origin:
-    """*policy* as the origin of what comes from its field *path*."""
-    return Origin(policy.ref.kind, policy.ref.namespace, policy.ref.name, policy.generation, path)
-
-
 def resolve(world: World, policy: LoadBalancerPolicy, attached: Attached) -> Parts:
     """The parts of an inline *policy*; *attached* maps a Service to the policy that says how it is balanced."""
     return _Resolver(world, policy, attached).run()
@@ -87,13 +56,12 @@ class _Resolver:
     """The state of resolving one policy: what it needs so far, and what is wrong so far."""
 
     def __init__(self, world: World, policy: LoadBalancerPolicy, attached: Attached) -> None:
-        self.world, self.policy, self.attached = world, policy, attached
+        self.world, self.policy = world, policy
         self.parts = Parts()
         self.accepted: list[Problem] = []
         self.resolved: list[Problem] = []
         self.degraded: list[Problem] = []
-        self.usable: dict[str, bool] = {}
-        self.attached_origins: dict[str, tuple[Origin, ...]] = {}
+        self.backends = BackendResolver(world, policy, attached, resolved=self.resolved, degraded=self.degraded)
 
     def run(self) -> Parts:
         spec = self.policy.spec
@@ -105,6 +73,7 @@ class _Resolver:
             part = self._listener(index, listener, list(zip(routes, resolved, strict=True)))
             if part is not None:
                 self.parts.listeners.append(part)
+        self.parts.backends, self.parts.bindings = self.backends.backends, self.backends.bindings
         self.parts.findings = Findings(tuple(self.accepted), tuple(self.resolved), tuple(self.degraded))
         return self.parts
 
@@ -148,143 +117,13 @@ class _Resolver:
 
     def _routes(self, index: int, route: api.Route) -> list[Route]:
         path = f"spec.routes[{index}]"
-        targets, hashing = self._targets(path, route.backend_refs)
+        targets = self.backends.targets(path, route)
+        balancers = (self.backends.backends[target.backend].load_balancer for target in targets)
+        hashing = tuple(dict.fromkeys(one for one in balancers if one.consistent_hash is not None))
         ref = self.policy.ref
         options = RouteOptions.of(route)
         name = names.route(ref.namespace, ref.name, route.name)
         return [Route(name, match, targets, options, hashing) for match in route.matches]
-
-    def _targets(
-        self, path: str, refs: tuple[api.BackendRef, ...]
-    ) -> tuple[tuple[Target, ...], tuple[LoadBalancer, ...]]:
-        found: dict[str, Target] = {}
-        for index, ref in enumerate(refs):
-            where = f"{path}.backendRefs[{index}]"
-            backend = self._backend(where, ref)
-            if backend is None or ref.weight == 0:
-                continue
-            known = found.get(backend.name)
-            weight = ref.weight + (known.weight if known else 0)
-            found[backend.name] = Target(backend.name, weight, backend.persistence)
-        targets = self._without_dead(path, tuple(found.values()))
-        balancers = (self.parts.backends[target.backend].load_balancer for target in targets)
-        return targets, tuple(dict.fromkeys(one for one in balancers if one.consistent_hash is not None))
-
-    def _without_dead(self, path: str, targets: tuple[Target, ...]) -> tuple[Target, ...]:
-        """Envoy answers 503 for the share of a side without endpoints, retries included: the others get it."""
-        alive = tuple(target for target in targets if self.usable[target.backend])
-        if not alive:
-            return targets[:1] if targets else ()
-        if len(alive) < len(targets):
-            dead = ", ".join(target.backend for target in targets if not self.usable[target.backend])
-            self.degraded.append(
-                Problem("NoEndpoints", f"{path}.backendRefs", f"{dead}: no endpoint; its share goes to the others")
-            )
-        return alive
-
-    # --- backends
-
-    def _backend(self, path: str, ref: api.BackendRef) -> Backend | None:
-        target = Ref(ref.kind, ref.namespace or self.policy.ref.namespace, ref.name)
-        if not self.world.allows(self.policy.ref, target):
-            self.resolved.append(
-                Problem(
-                    "RefNotPermitted",
-                    path,
-                    f"no ReferenceGrant in namespace {target.namespace} lets policies of namespace"
-                    f" {self.policy.ref.namespace} refer to {ref.kind} {ref.name}",
-                )
-            )
-            return None
-        return self._external(path, target) if ref.kind == "Backend" else self._service(path, target, ref.port or 0)
-
-    def _service(self, path: str, target: Ref, number: int) -> Backend | None:
-        service = self.world.services.get(target)
-        if service is None:
-            self.resolved.append(
-                Problem("BackendNotFound", f"{path}.name", f"Service {target.namespace}/{target.name} does not exist")
-            )
-            return None
-        if service.external_name:
-            self.resolved.append(
-                Problem(
-                    "UnsupportedService",
-                    f"{path}.name",
-                    f"Service {target.namespace}/{target.name} is an ExternalName: make a Backend with that hostname",
-                )
-            )
-            return None
-        port = service.port(number)
-        if port is None:
-            ports = ", ".join(str(entry.port) for entry in service.ports) or "none"
-            self.resolved.append(
-                Problem(
-                    "PortNotFound",
-                    f"{path}.port",
-                    f"Service {target.namespace}/{target.name} has no port {number} (it has: {ports})",
-                )
-            )
-            return None
-        balancing = self._balancing(target)
-        name = names.cluster(target.namespace, target.name, number, settings_of(balancing))
-        self._bind(
-            path,
-            Binding(name, target, port.name, balancing.endpoints, slow_start=balancing.warms, active=balancing.active),
-            balancing,
-            (),
-        )
-        return self.parts.backends[name]
-
-    def _external(self, path: str, target: Ref) -> Backend | None:
-        backend = self.world.backends.get(target)
-        if backend is None:
-            self.resolved.append(
-                Problem("BackendNotFound", f"{path}.name", f"Backend {target.namespace}/{target.name} does not exist")
-            )
-            return None
-        balancing = self._balancing(target)
-        name = names.cluster(target.namespace, f"backend/{target.name}", None, settings_of(balancing))
-        entries = backend.spec.endpoints
-        hosts = tuple(Host(e.hostname, e.port, e.weight) for e in entries if e.hostname is not None)
-        static = tuple(XdsEndpoint(e.address, e.port, weight=e.weight) for e in entries if e.address is not None)
-        self._bind(path, Binding(name, target, "", balancing.endpoints, static), balancing, hosts)
-        return self.parts.backends[name]
-
-    def _bind(self, path: str, binding: Binding, balancing: Balancing, hosts: tuple[Host, ...]) -> None:
-        name = binding.cluster
-        if name in self.parts.backends:
-            return
-        origins = (origin(self.policy, path), *balancing.origins)
-        binding, check, problem = explicit(self.world, binding, balancing.health_check)
-        if problem:
-            self.degraded.append(Problem("ProbeNotUsable", path, f"{binding.source}: {problem}"))
-        self.parts.backends[name] = Backend(
-            name, balancing.load_balancer, balancing.persistence, check, hosts, origins=origins
-        )
-        self.attached_origins[name] = balancing.origins
-        if not hosts:
-            self.parts.bindings[name] = binding
-        if doubted := self.world.doubted(binding.endpoints):
-            self.degraded.append(Problem("NodesInDoubt", path, doubted))
-        judged = assess(self.world, binding)
-        counts = health.count(judged)
-        usable = counts[Health.HEALTHY] + counts[Health.DEGRADED]
-        self.usable[name] = bool(hosts or binding.static or usable)
-        if not self.usable[name]:
-            self.degraded.append(Problem("NoEndpoints", path, f"{binding.source} has no endpoint that may get traffic"))
-
-    def _balancing(self, target: Ref) -> Balancing:
-        """The attached policy's word on a Service comes before the inline policy's, field by field."""
-        spec = self.policy.spec
-        attached = self.attached.get(target)
-        over = attached.spec if attached else None
-        return Balancing(
-            (over and over.load_balancer) or spec.load_balancer or algorithm.DEFAULT,
-            (over and over.session_persistence) or spec.session_persistence,
-            (over and over.health_check) or spec.health_check,
-            (over and over.endpoints) or spec.endpoints or health.DEFAULT,
-            (origin(attached, "spec"),) if attached else (),
-        )
 
     # --- listeners
 
@@ -329,7 +168,7 @@ class _Resolver:
     def _attached_to(self, routes: tuple[Route, ...]) -> list[Origin]:
         """The attached policies that say something in *routes*: what is hashed, and the session."""
         backends = (target.backend for route in routes for target in route.targets)
-        return sorted({entry for backend in backends for entry in self.attached_origins[backend]})
+        return sorted({entry for backend in backends for entry in self.backends.attached_origins[backend]})
 
     def _certificates(self, path: str, listener: api.Listener) -> tuple[str, ...]:
         found = []
@@ -361,17 +200,6 @@ class _Resolver:
             return None
         kept = "; the certificate before it stays in use" if secret.certificate else ""
         return "InvalidCertificate", f"Secret {target.namespace}/{target.name}: {secret.error}{kept}"
-
-
-def settings_of(balancing: Balancing, protocol: str = "") -> str:
-    """What sets this cluster apart from others over the same endpoints; nothing for the defaults."""
-    return names.settings(
-        None if balancing.load_balancer == algorithm.DEFAULT else balancing.load_balancer,
-        balancing.persistence.drain if balancing.persistence else None,
-        None if balancing.endpoints == health.DEFAULT else balancing.endpoints,
-        balancing.health_check,
-        protocol or None,
-    )
 
 
 def _one_of(known: dict[str, api.Listener]) -> str:

@@ -11,7 +11,8 @@ from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.attach import Attached
 from fairlead_operator.bindings import Binding, explicit
 from fairlead_operator.capture import CapturedPort
-from fairlead_operator.resolve import Balancing, origin, settings_of
+from fairlead_operator.conditions import origin
+from fairlead_operator.resolve_backends import Balancing, settings_of
 from fairlead_operator.world import World
 from fairlead_xds import names
 from fairlead_xds.features import algorithm
@@ -71,7 +72,7 @@ def _add(world: World, entry: CapturedPort, out: Captured) -> Iterator[CapturedC
     binding = Binding(
         cluster, ref, entry.port.name, balancing.endpoints, slow_start=balancing.warms, active=balancing.active
     )
-    binding, check, _ = explicit(world, binding, balancing.health_check)
+    binding, check = explicit(world, binding, balancing.health_check)
     out.backends[cluster] = Backend(
         cluster, balancer, persistence, check, downstream_protocol=as_downstream, origins=origins
     )

@@ -28,8 +28,8 @@ class Tally:
         self._done, self._counts = done, {}
         self._policies = defaultdict(set)
         for ref, bindings in done.clusters.items():
-            for binding in bindings:
-                self._policies[binding.source].add(ref)
+            for source in {source for binding in bindings for source in binding.sources}:
+                self._policies[source].add(ref)
 
     def changed(self, service: Ref) -> Collection[Ref]:
         """The endpoints of *service* have changed; the policies whose counts may differ."""

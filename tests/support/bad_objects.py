@@ -485,6 +485,73 @@ BAD = [
         "must not be longer than interval",
     ),
     _both(
+        "fallback-with-weight",
+        POLICY,
+        {
+            "spec.routes[0].backendRefs": [
+                {"name": "web", "port": 80},
+                {"name": "b", "port": 80, "weight": 2, "fallback": True},
+            ]
+        },
+        "spec.routes[0].backendRefs[1].weight",
+        "a fallback has no weight: it takes what the others cannot",
+    ),
+    _both(
+        "fallbacks-only",
+        POLICY,
+        {"spec.routes[0].backendRefs": [{"name": "web", "port": 80, "fallback": True}]},
+        "spec.routes[0].backendRefs",
+        "at least one must not be a fallback",
+    ),
+    _both(
+        "activate-below-without-fallback",
+        POLICY,
+        {"spec.routes[0].activateBelowHealthyPercent": 50},
+        "spec.routes[0].activateBelowHealthyPercent",
+        "may only be set with a backendRef that has fallback: true",
+    ),
+    _both(
+        "active-port-of-a-probe",
+        ATTACHED,
+        {"spec.healthCheck": {"active": {"type": "ReadinessProbe", "port": 80}}},
+        "spec.healthCheck.active.port",
+        "may not be set with a probe, which says its port",
+    ),
+    _both(
+        "active-probe-with-member",
+        ATTACHED,
+        {"spec.healthCheck": {"active": {"type": "LivenessProbe", "tcp": {}}}},
+        "spec.healthCheck.active.tcp",
+        "tcp may only be set when type is TCP",
+    ),
+    _both(
+        "active-host-as-header",
+        ATTACHED,
+        {
+            "spec.healthCheck": {
+                "active": {"type": "HTTP", "http": {"headers": [{"name": "Host", "value": "shop.example.com"}]}}
+            }
+        },
+        "spec.healthCheck.active.http.headers[0].name",
+        "say it as host",
+    ),
+    Bad(
+        "restarting-threshold",
+        ATTACHED,
+        {"spec.endpoints": {"restarting": {"threshold": 0}}},
+        "spec.endpoints.restarting.threshold",
+        "greater than or equal to 1",
+        "must be 1 or more, not 0",
+    ),
+    Bad(
+        "node-lost-percent",
+        ATTACHED,
+        {"spec.endpoints": {"nodeLost": {"maxPercent": 101}}},
+        "spec.endpoints.nodeLost.maxPercent",
+        "less than or equal to 100",
+        "must be 100 or less, not 101",
+    ),
+    _both(
         "statuses-upside-down",
         ATTACHED,
         {"spec.healthCheck": {"active": {"type": "HTTP", "http": {"expectedStatuses": [{"first": 300, "last": 200}]}}}},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+import tempfile
 from typing import Any
 
 import grpc.aio
@@ -11,8 +13,9 @@ import pytest
 from fairlead_xds.snapshot import TypeUrl
 from tests.support.backends import Backend
 from tests.support.http_client import Client, spread
-from tests.support.manifests import endpoint, endpoint_slice, listener, route, service, site
+from tests.support.manifests import endpoint, endpoint_slice, listener, pod, route, service, site
 from tests.support.traffic import GATEWAY, NOT_READY, READY, World
+from tests.support.traffic_tls import Authority
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -248,3 +251,111 @@ async def test_a_newcomer_warms_up(world: World) -> None:
 async def _wait(seconds: float) -> None:
     """Envoy's own clock runs: nothing tells when a window is over."""
     await asyncio.sleep(seconds)
+
+
+# --- as the pods' own probes
+
+
+def _probed(name: str, probe: dict[str, Any], kind: str = "readiness") -> dict[str, Any]:
+    container = {"name": "web", f"{kind}Probe": {"periodSeconds": 1, "failureThreshold": 1} | probe}
+    return pod(name, {}, sidecar=False) | {"spec": {"containers": [container]}}
+
+
+#: A second is the shortest that a probe knows; the rest is the policy's, so that what happens happens within a test.
+AS_PROBED = {"type": "ReadinessProbe", "interval": "100ms", "timeout": "100ms", "jitter": "0s"}
+
+
+async def test_what_the_readiness_probe_asks_is_asked_by_proxies_too_each_pod_at_its_port(world: World) -> None:
+    """Kubernetes says ready for both all the time; the admin port of each decides, and is another one for each."""
+    a, b = await _site(world, 2, healthCheck={"active": AS_PROBED})
+    admins = [await Backend(f"admin-{one.name}", one.address).start() for one in (a, b)]
+    for one, admin in zip((a, b), admins, strict=True):
+        probe = {
+            "httpGet": {"path": "/readyz", "port": admin.port, "httpHeaders": [{"name": "Host", "value": "probe"}]}
+        }
+        world.apply(_probed(one.name, probe))
+    await world.settled()
+    await _comes_to(world, {a.name, b.name})
+    assert {path for admin in admins for path in admin.paths} == {"/readyz"}
+    assert "/readyz" not in a.paths + b.paths
+
+    admins[1].status = BAD
+    await _comes_to(world, {a.name})
+    admins[1].status = "200 OK"
+    await _comes_to(world, {a.name, b.name})
+    for admin in admins:
+        await admin.stop()
+
+
+async def test_a_template_that_changes_is_followed(world: World) -> None:
+    a, b = await _site(world, 2, healthCheck={"active": AS_PROBED})
+    for one in (a, b):
+        one.statuses["/new"] = BAD
+        world.apply(_probed(one.name, {"httpGet": {"path": "/old", "port": one.port}}))
+    await world.settled()
+    await _comes_to(world, {a.name, b.name})
+
+    for one in (a, b):
+        world.apply(_probed(one.name, {"httpGet": {"path": "/new", "port": one.port}}))
+    await _comes_to(world, set())
+    for one in (a, b):
+        one.statuses.clear()
+    await _comes_to(world, {a.name, b.name})
+
+
+async def test_a_probe_over_tls_is_asked_over_tls_whatever_the_certificate(world: World) -> None:
+    (only,) = await _site(world, 1, healthCheck={"active": AS_PROBED})
+    authority = Authority()
+    leaf = authority.issue("nobody.example.com")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(leaf.certificate + leaf.key)
+        file.flush()
+        context.load_cert_chain(file.name)
+    asked = list[bytes]()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 500 Bad\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, only.address, 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    headers = [{"name": "x-probe", "value": "kubelet"}]
+    world.apply(_probed(only.name, {"httpGet": {"port": port, "scheme": "HTTPS", "httpHeaders": headers}}))
+    await world.settled()
+    await _comes_to(world, set())
+    assert b"x-probe: kubelet" in asked[0]
+    server.close()
+
+
+async def test_a_probe_that_no_proxy_can_ask_is_told_and_nobody_is_asked(world: World) -> None:
+    (only,) = await _site(world, 1, healthCheck={"active": AS_PROBED})
+    world.apply(_probed(only.name, {"exec": {"command": ["true"]}}))
+    await world.settled()
+
+    condition = world.condition("shop", "Degraded")
+    assert condition["reason"] == "ProbeNotUsable"
+    assert "it is a command in the container (exec); nobody asks these endpoints" in condition["message"]
+    assert (await spread(world.port, 10)).backends == {only.name: 10}
+    assert set(only.paths) == {"/"}
+
+
+async def test_alive_and_not_ready_gets_nothing_dead_is_out_before_its_slice_says_so(world: World) -> None:
+    """``LivenessProbe``: readiness is Kubernetes' word, life is asked for by the proxies too."""
+    check = {"type": "LivenessProbe", "interval": "100ms", "timeout": "100ms", "jitter": "0s"}
+    a, b = await _site(world, 2, healthCheck={"active": check})
+    for one in (a, b):
+        world.apply(
+            _probed(one.name, {"httpGet": {"path": "/livez", "port": one.port}, "failureThreshold": 3}, "liveness")
+        )
+    await world.settled()
+    await _comes_to(world, {a.name, b.name})
+
+    world.endpoints("a", {a: READY, b: NOT_READY})
+    await world.settled()
+    await _comes_to(world, {a.name})
+    world.endpoints("a", [a, b])
+    await _comes_to(world, {a.name, b.name})
+    b.statuses["/livez"] = BAD
+    await _comes_to(world, {a.name})

@@ -25,7 +25,7 @@ NOT_ASKED = -1
 class Endpoint(NamedTuple):
     """One address of a backend, as Envoy gets it.
 
-    ``check_port``: where active checks ask; 0: at ``port``.
+    ``check_port``: where active checks ask; 0: at ``port``. ``priority``: 1 for those that get what the others cannot take.
     """
 
     address: str
@@ -34,6 +34,7 @@ class Endpoint(NamedTuple):
     weight: int = 1
     zone: str = ""
     check_port: int = 0
+    priority: int = 0
 
 
 class Host(NamedTuple):
@@ -46,10 +47,15 @@ class Host(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LoadAssignment:
-    """The endpoints of a backend of the same name."""
+    """The endpoints of a backend of the same name.
+
+    ``failover``: below so many percent of healthy endpoints of priority 0 those of priority 1 get a share; 0: there are none.
+    Excluded endpoints are told then: they are a part of the whole.
+    """
 
     name: str
     endpoints: tuple[Endpoint, ...]
+    failover: int = 0
     origins: tuple[Origin, ...] = field(default=(), compare=False)
 
 

@@ -107,8 +107,18 @@ class BackendRef(Value):
     weight: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         1, description="Share of the requests: this weight over the sum of all. 0: none."
     )
+    fallback: bool = Field(
+        False,
+        description="It has no share: its endpoints take what those of the others cannot (activateBelowHealthyPercent).",
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!self.fallback || self.weight == 1",
+            "a fallback has no weight: it takes what the others cannot",
+            lambda v: not v.fallback or v.weight == 1,
+            "weight",
+        ),
         Rule(
             "self.kind == 'Service' ? has(self.port) : !has(self.port)",
             "port must be set for a Service, and must not for a Backend",
@@ -133,6 +143,28 @@ class Route(RouteOptions):
     )
     backend_refs: Annotated[tuple[BackendRef, ...], Field(min_length=1, max_length=16)] = Field(
         description="Where the requests go, by weight."
+    )
+    activate_below_healthy_percent: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        None,
+        description=(
+            "Below so many percent of healthy endpoints of a side, requests begin to go to the fallbacks: the more, the fewer"
+            " are left. Default: 70."
+        ),
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.backendRefs.exists(r, !r.fallback)",
+            "at least one must not be a fallback",
+            lambda v: not all(ref.fallback for ref in v.backend_refs),
+            "backendRefs",
+        ),
+        Rule(
+            "!has(self.activateBelowHealthyPercent) || self.backendRefs.exists(r, r.fallback)",
+            "may only be set with a backendRef that has fallback: true",
+            lambda v: v.activate_below_healthy_percent is None or any(ref.fallback for ref in v.backend_refs),
+            "activateBelowHealthyPercent",
+        ),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fairlead_operator.api.objects import LoadBalancerPolicy
+from fairlead_operator.conditions import origin
 from fairlead_operator.quarantine import Quarantine
-from fairlead_operator.resolve import origin
 from fairlead_operator.world import World
 from fairlead_xds.snapshot import Origin
 from tests.support.manifests import listener, policy, site

@@ -62,7 +62,7 @@ class Endpoints(Value):
 
 
 class Health(enum.Enum):
-    """What an endpoint may get. ``EXCLUDED`` never reaches Envoy."""
+    """What an endpoint may get. ``EXCLUDED`` reaches Envoy only where it counts how many there should be (failover)."""
 
     HEALTHY = "Healthy"
     DEGRADED = "Degraded"
@@ -73,7 +73,7 @@ class Health(enum.Enum):
 
 
 #: ``envoy.config.core.v3.HealthStatus`` by number: load assignments are written without the typed binding.
-HEALTH_STATUS = {Health.HEALTHY: 1, Health.DRAINING: 3, Health.DEGRADED: 5}
+HEALTH_STATUS = {Health.HEALTHY: 1, Health.EXCLUDED: 2, Health.DRAINING: 3, Health.DEGRADED: 5}
 
 
 def common_lb_config(

@@ -12,38 +12,39 @@ import operator
 from envoy.config.core.v3 import base_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
+from fairlead_xds.features import failover
 from fairlead_xds.features.endpoints import HEALTH_STATUS, Health
 from fairlead_xds.model import NOT_ASKED, Endpoint, LoadAssignment
-from fairlead_xds.wire import delimited
+from fairlead_xds.wire import VARINT, delimited, tag, varint
 
 # envoy.config.endpoint.v3: ClusterLoadAssignment {cluster_name = 1, endpoints = 2, policy = 4},
-# LocalityLbEndpoints {locality = 1, lb_endpoints = 2}.
-_CLUSTER_NAME, _ENDPOINTS, _POLICY, _LOCALITY, _LB_ENDPOINTS = 1, 2, 4, 1, 2
+# LocalityLbEndpoints {locality = 1, lb_endpoints = 2, priority = 5}.
+_CLUSTER_NAME, _ENDPOINTS, _POLICY, _LOCALITY, _LB_ENDPOINTS, _PRIORITY = 1, 2, 4, 1, 2, 5
 
-_ADDRESS_AND_PORT, _HEALTH = operator.itemgetter(0, 1), operator.itemgetter(2)
+_ADDRESS_AND_PORT, _HEALTH, _GROUP = operator.itemgetter(0, 1), operator.itemgetter(2), operator.itemgetter(6, 4)
 
 
 def cluster_load_assignment(assignment: LoadAssignment) -> bytes:
     """The load assignment, endpoints in the order of their zone and address, so that equal sets give equal bytes."""
-    zones: dict[str, list[Endpoint]] = {}
+    groups: dict[tuple[int, str], list[Endpoint]] = {}
     for endpoint in sorted(assignment.endpoints, key=_ADDRESS_AND_PORT):
-        zones.setdefault(endpoint.zone, []).append(endpoint)
+        groups.setdefault(_GROUP(endpoint), []).append(endpoint)
     parts = [delimited(_CLUSTER_NAME, assignment.name.encode())]
-    for zone in sorted(zones):
-        body = _locality(zone) + b"".join(map(lb_endpoint, zones[zone]))
-        parts.append(delimited(_ENDPOINTS, body))
-    if Health.DEGRADED in map(_HEALTH, assignment.endpoints):
-        parts.append(_healthy_first(len(assignment.endpoints)))
+    for priority, zone in sorted(groups):
+        body = _locality(zone) + b"".join(map(lb_endpoint, groups[priority, zone]))
+        parts.append(delimited(_ENDPOINTS, body + (tag(_PRIORITY, VARINT) + varint(priority) if priority else b"")))
+    if assignment.failover:
+        parts.append(_overprovisioned(failover.overprovisioning_factor(assignment.failover)))
+    elif Health.DEGRADED in map(_HEALTH, assignment.endpoints):
+        # One healthy endpoint is enough for all traffic: Envoy's factor of 140 % would give degraded endpoints a share as
+        # soon as fewer than 71 % are healthy.
+        parts.append(_overprovisioned(max(140, 100 * len(assignment.endpoints))))
     return b"".join(parts)
 
 
-def _healthy_first(count: int) -> bytes:
-    """One healthy endpoint of *count* is enough for all traffic.
-
-    Envoy's factor of 140 % would give degraded endpoints a share as soon as fewer than 71 % are healthy.
-    """
+def _overprovisioned(factor: int) -> bytes:
     policy = endpoint_pb2.ClusterLoadAssignment.Policy()
-    policy.overprovisioning_factor.value = max(140, 100 * count)
+    policy.overprovisioning_factor.value = factor
     return delimited(_POLICY, policy.SerializeToString())
 
 

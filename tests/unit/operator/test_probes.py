@@ -1,0 +1,182 @@
+"""Active checks as the pods' own probes: what is read of a template, what most pods say, and what cannot be asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairlead_operator.api.core import EndpointSlice, read_slice
+from fairlead_operator.api.pod_status import PodState
+from fairlead_operator.api.probes import Probe, read_probes
+from fairlead_operator.probes import Choice, choose
+from fairlead_xds.features.active import ActiveHealthCheck
+from fairlead_xds.model import NOT_ASKED
+from tests.support.manifests import endpoint, endpoint_slice, placed
+
+Json = dict[str, Any]
+HTTP: Json = {"httpGet": {"path": "/healthz", "port": 8080}}
+PORTS = [{"name": "http", "containerPort": 8080}, {"name": "admin", "containerPort": 9000}]
+
+
+def spec(readiness: Json | None = None, liveness: Json | None = None, **fields: Any) -> Json:
+    container: Json = {"name": "web", "ports": PORTS, **fields}
+    if readiness is not None:
+        container["readinessProbe"] = readiness
+    if liveness is not None:
+        container["livenessProbe"] = liveness
+    return {"containers": [container]}
+
+
+def readiness_of(probe: Json) -> Probe:
+    ((_, found, _),) = read_probes(spec(probe))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("raw", "probe"),
+    [
+        (HTTP, Probe("HTTP", port=8080, path="/healthz")),
+        ({"httpGet": {"port": "admin"}}, Probe("HTTP", port=9000)),
+        ({"httpGet": {"port": "9001", "path": "up"}}, Probe("HTTP", port=9001, path="/up")),
+        (
+            {
+                "httpGet": {
+                    "port": 443,
+                    "scheme": "HTTPS",
+                    "httpHeaders": [{"name": "host", "value": "shop"}, {"name": "x-probe", "value": "1"}],
+                },
+                "periodSeconds": 3,
+                "timeoutSeconds": 2,
+                "successThreshold": 4,
+                "failureThreshold": 5,
+            },
+            Probe("HTTP", "", 443, "/", "HTTPS", "shop", (("x-probe", "1"),), "", 3, 2, 5, 4),
+        ),
+        ({"grpc": {"port": 8080, "service": "shop.Users"}}, Probe("GRPC", port=8080, service="shop.Users")),
+        ({"tcpSocket": {"port": "http"}}, Probe("TCP", port=8080)),
+        ({"exec": {"command": ["true"]}}, Probe(problem="it is a command in the container (exec)")),
+        ({"httpGet": {"port": 80, "host": "elsewhere"}}, Probe(problem="its host is not the pod")),
+        ({"tcpSocket": {"port": 80, "host": "elsewhere"}}, Probe(problem="its host is not the pod")),
+        ({"httpGet": {"port": "nowhere"}}, Probe(problem="it names no port of its container")),
+    ],
+)
+def test_a_probe(raw: Json, probe: Probe) -> None:
+    assert readiness_of(raw) == probe
+
+
+def test_pods_of_one_template_have_one_object() -> None:
+    assert read_probes(spec(HTTP)) is read_probes(spec(HTTP))
+    assert read_probes(spec()) == ()
+
+
+FIELDS = ["containers", "readinessProbe", "httpGet", "grpc", "tcpSocket", "port", "ports", "httpHeaders"]
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
+    max_leaves=25,
+)
+
+
+@given(json_values)
+def test_nothing_that_it_is_told_makes_it_fail(containers: Any) -> None:
+    read_probes({"containers": containers})
+
+
+# --- what is asked
+
+
+def _slices(*pods: str) -> list[EndpointSlice]:
+    entries = [placed(endpoint(f"10.0.0.{number}"), pod=pod) for number, pod in enumerate(pods, start=1)]
+    return [read_slice(endpoint_slice("web", 8080, entries))]
+
+
+def _chosen(probes: dict[str, Json], kind: str = "ReadinessProbe", **fields: Any) -> Choice:
+    states = {name: PodState(probes=read_probes(raw)) for name, raw in probes.items()}
+    return choose(ActiveHealthCheck(type=kind, **fields), _slices(*probes), "", states)
+
+
+def test_everything_comes_from_the_probe() -> None:
+    probe = HTTP | {"periodSeconds": 3, "timeoutSeconds": 2, "failureThreshold": 4, "successThreshold": 5}
+
+    check, problem, ports = _chosen({"a": spec(probe)})
+
+    assert check is not None
+    assert (check.type, check.interval, check.timeout) == ("HTTP", "3s", "2s")
+    assert (check.unhealthy_threshold, check.healthy_threshold) == (4, 5)
+    assert check.http is not None
+    assert check.http.path == "/healthz"
+    assert not problem
+    assert ports == {"a": 8080}
+
+
+def test_what_the_policy_says_comes_first() -> None:
+    check = _chosen({"a": spec(HTTP)}, interval="1m", timeout="20s", unhealthy_threshold=1, healthy_threshold=7).check
+
+    assert check is not None
+    assert (check.interval, check.timeout, check.unhealthy_threshold, check.healthy_threshold) == ("1m", "20s", 1, 7)
+
+
+@pytest.mark.parametrize(("failure", "threshold"), [(1, 1), (2, 1), (3, 2), (10, 9)])
+def test_a_dead_pod_is_out_before_its_liveness_probe_ends_it(failure: int, threshold: int) -> None:
+    check = _chosen({"a": spec(liveness=HTTP | {"failureThreshold": failure})}, "LivenessProbe").check
+
+    assert check is not None
+    assert check.unhealthy_threshold == threshold
+
+
+def test_a_port_that_differs_is_asked_where_it_is() -> None:
+    moved = {"httpGet": {"path": "/healthz", "port": "admin"}}
+
+    check, problem, ports = _chosen({"a": spec(HTTP), "b": spec(moved), "c": spec(HTTP)})
+
+    assert check is not None
+    assert not problem
+    assert ports == {"a": 8080, "b": 9000, "c": 8080}
+
+
+def test_a_probe_that_differs_otherwise_is_not_asked_until_most_pods_have_it() -> None:
+    new = {"httpGet": {"path": "/up", "port": 8080}}
+
+    before = _chosen({"a": spec(HTTP), "b": spec(new), "c": spec(HTTP), "d": spec()})
+    after = _chosen({"a": spec(HTTP), "b": spec(new), "c": spec(new)})
+
+    assert before.check is not None
+    assert before.check.http is not None
+    assert before.check.http.path == "/healthz"
+    assert before.ports == {"a": 8080, "b": NOT_ASKED, "c": 8080, "d": NOT_ASKED}
+    assert after.check is not None
+    assert after.check.http is not None
+    assert after.check.http.path == "/up"
+    assert after.ports == {"a": NOT_ASKED, "b": 8080, "c": 8080}
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        ({"exec": {"command": ["true"]}}, "no proxy can ask as the readiness probe does: it is a command"),
+        (None, "the pods have no readiness probe; nobody asks these endpoints, what Kubernetes says"),
+        ({"grpc": {"port": 9000}}, "it is gRPC on another port than requests"),
+        ({"httpGet": {"port": 8080, "path": "/a b"}}, "its path or a header"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(raw: Json | None, why: str) -> None:
+    check, problem, ports = _chosen({"a": spec(raw)})
+
+    assert check is None
+    assert why in problem
+    assert ports == {}
+
+
+def test_the_container_of_the_port_is_the_one_that_counts() -> None:
+    side = {"name": "side", "ports": [{"containerPort": 1}], "readinessProbe": {"tcpSocket": {"port": 1}}}
+    containers = {"containers": [side, *spec(HTTP)["containers"]]}
+
+    assert _chosen({"a": containers}).ports == {"a": 8080}
+
+
+def test_pods_that_are_not_known_yet_are_nothing_to_worry_about() -> None:
+    assert choose(ActiveHealthCheck(type="ReadinessProbe"), _slices("a"), "", {}) == Choice(None, "", {})
