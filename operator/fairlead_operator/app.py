@@ -15,15 +15,19 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
+
 from fairlead_operator import handlers
 from fairlead_operator.api.config import OperatorConfig
 from fairlead_operator.api.meta import Ref, ref_of
+from fairlead_operator.endpoints.scout import Scout
 from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.gateways.service import GatewayServices
 from fairlead_operator.injection.assembly import Injection, settings_of
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.metrics import Metrics
 from fairlead_operator.options import StartError, split
+from fairlead_operator.pod_bootstrap import STATUS_PORT
 from fairlead_operator.progress import Report
 from fairlead_operator.replicas.assembly import Identity, Replica
 from fairlead_operator.sources.client import ConfigError, KubeClient, connect
@@ -148,6 +152,7 @@ class Operator:
             proxies=lambda: len(self.server.proxies()),
             unready=self._unready,
             status_writes=lambda: self.writer.writes,
+            scout=Scout(self.plane, self._proxies, self._admin),
         )
         self.xds_port = self.status_port = 0
         self.ending = False
@@ -281,6 +286,14 @@ class Operator:
 
     def _proxies(self) -> list[Proxy]:
         return self.server.proxies()
+
+    def _admin(self, proxy: Proxy) -> tuple[aiohttp.BaseConnector | None, str] | None:
+        """How the Envoy of a pod is asked: at the port where its health and metrics are."""
+        pod = self.plane.world.pods.by_uid(proxy.identity.pod_uid) if proxy.identity.pod_uid else None
+        if pod is None or not pod.state.ip:
+            return None
+        host = f"[{pod.state.ip}]" if ":" in pod.state.ip else pod.state.ip
+        return None, f"http://{host}:{STATUS_PORT}"
 
     def _report(self, report: Report) -> None:
         if report.refusal:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 from fairlead_operator import health, probes
 from fairlead_operator.api.meta import Ref
@@ -139,15 +140,65 @@ def turns(world: World, binding: Binding) -> float:
     )
 
 
-def count(world: World, bindings: Iterable[Binding]) -> Counter[Health]:
-    """The endpoints behind some clusters by health, each Service port once, fallbacks too."""
+class Survey(NamedTuple):
+    """The endpoints behind a policy.
+
+    Attributes:
+        counts: by health, each Service port once, fallbacks too.
+        unfit: those that are not healthy, as many as a status lists.
+    """
+
+    counts: Counter[Health]
+    unfit: tuple[health.Row, ...] = ()
+
+
+#: What a status lists of endpoints that are not healthy.
+LISTED: Final = 20
+
+
+def survey(world: World, bindings: Iterable[Binding]) -> Survey:
+    """What a status says of the endpoints behind some clusters."""
     total: Counter[Health] = Counter()
+    unfit: list[health.Row] = []
+    for source, port, static, judged in _sources(world, bindings):
+        total[Health.HEALTHY] += len(static)
+        found = health.count(judged)
+        total += found
+        if found[Health.HEALTHY] != len(judged):
+            pods = world.pod_states(source.namespace)
+            name = _name(source, port)
+            unfit += [health.row(name, one, pods) for one in judged if one[2].health is not Health.HEALTHY]
+    return Survey(total, tuple(sorted(unfit, key=_order)[:LISTED]))
+
+
+def rows(world: World, bindings: Iterable[Binding]) -> list[health.Row]:
+    """Every endpoint behind some clusters."""
+    found: list[health.Row] = []
+    for source, port, static, judged in _sources(world, bindings):
+        name, pods = _name(source, port), world.pod_states(source.namespace)
+        found += [health.row(name, one, pods) for one in judged]
+        for one in static:
+            words = "", "", one.zone, one.weight, one.health, "an address of a Backend, which nothing judges", 0.0
+            found.append(health.Row(name, f"{one.address}:{one.port}", *words))
+    return sorted(found, key=_order)
+
+
+def _sources(
+    world: World, bindings: Iterable[Binding]
+) -> Iterator[tuple[Ref, str, tuple[Endpoint, ...], list[health.Judged]]]:
+    """Each Service port and each Backend once, with its endpoints."""
     sources = {
         (one.source, one.port_name): (one.static, binding.endpoints)
         for binding in bindings
         for one in (Fallback(binding.source, binding.port_name, binding.static), *binding.fallbacks)
     }
     for (source, port_name), (static, policy) in sources.items():
-        total[Health.HEALTHY] += len(static)
-        total += health.count(_assess(world, source, port_name, policy))
-    return total
+        yield source, port_name, static, _assess(world, source, port_name, policy)
+
+
+def _name(source: Ref, port_name: str) -> str:
+    return f"{source.namespace}/{source.name}" + (f":{port_name}" if port_name else "")
+
+
+def _order(one: health.Row) -> tuple[str, str, str]:
+    return one.backend, one.pod, one.address

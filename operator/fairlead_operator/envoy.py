@@ -40,18 +40,29 @@ def find() -> str:
     )
 
 
-class Envoy:
-    """One Envoy process with its bootstrap in a folder of its own. On Linux it ends with its parent, which it asks for."""
+#: Bytes that the path of a socket may have (sockaddr_un), the zero at its end not counted.
+_LONGEST_SOCKET = 107
 
-    def __init__(self, process: asyncio.subprocess.Process, folder: Folder, name: str) -> None:
-        self._process, self._folder, self.name = process, folder, name
+
+class Envoy:
+    """One Envoy process with its bootstrap in a folder of its own. On Linux it ends with its parent, which it asks for.
+
+    Attributes:
+        admin: path of its admin socket; empty: it has another one, or none.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, folder: Folder, name: str, admin: str = "") -> None:
+        self._process, self._folder, self.name, self.admin = process, folder, name, admin
 
     @classmethod
     async def start(cls, config: dict[str, Any], *, name: str, concurrency: int = 1) -> Envoy:
         """Start it; its own log goes to ``envoy.log`` in its folder. Raises EnvoyError."""
         binary = find()
         folder = Folder()
-        path = folder.path / "bootstrap.json"
+        path, admin = folder.path / "bootstrap.json", ""
+        if "admin" not in config and len(os.fsencode(folder.path / "admin.sock")) <= _LONGEST_SOCKET:
+            admin = str(folder.path / "admin.sock")  # in a folder that is its user's alone
+            config = config | {"admin": {"address": {"pipe": {"path": admin}}}}
         path.write_text(bootstrap.text(config), encoding="utf-8")
         arguments = ["-c", str(path), "--use-dynamic-base-id", "--concurrency", str(concurrency)]
         arguments += ["--log-level", "warning", "--log-path", str(folder.path / "envoy.log")]
@@ -68,7 +79,7 @@ class Envoy:
         except OSError as error:
             folder.cleanup()
             raise EnvoyError(f"Envoy ({binary}) does not start: {error.strerror}") from None
-        return cls(process, folder, name)
+        return cls(process, folder, name, admin)
 
     @property
     def pid(self) -> int:

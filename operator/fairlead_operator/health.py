@@ -208,6 +208,36 @@ def endpoints(
     return tuple([_endpoint((one[0], port, verdict[0], 1, one[4], at, priority)) for at, one, port, verdict in asked])
 
 
+class Row(NamedTuple):
+    """An endpoint as people are told of it.
+
+    Attributes:
+        backend: ``NAMESPACE/NAME:PORT`` of its Service, or of the Backend it stands in.
+        address: with its port.
+        since: seconds since the epoch; 0: unknown.
+    """
+
+    backend: str
+    address: str
+    pod: str
+    node: str
+    zone: str
+    weight: int
+    health: Health
+    reason: str
+    since: float
+
+
+def row(backend: str, one: Judged, pods: Mapping[str, PodState]) -> Row:
+    """*one* of *backend*; *pods*: all of its namespace, which know since when."""
+    endpoint, port, verdict = one
+    pod = pods.get(endpoint.pod, UNKNOWN)
+    since = verdict.since or (pod.deleted if endpoint.terminating else pod.ready_since)
+    address = f"[{endpoint.address}]:{port}" if ":" in endpoint.address else f"{endpoint.address}:{port}"
+    words = endpoint.pod, endpoint.node, endpoint.zone
+    return Row(backend, address, *words, 1, verdict.health, verdict.reason, since)
+
+
 def count(judged: Iterable[Judged]) -> Counter[Health]:
     """How many endpoints there are of each health."""
     return Counter([verdict.health for _, _, verdict in judged])

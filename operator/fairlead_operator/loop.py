@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fairlead_operator import bindings, reconcile, sidecars
+from fairlead_operator import bindings, checks, reconcile, sidecars
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
 from fairlead_operator.api.pods import Pod
 from fairlead_operator.fleet import Fleet
@@ -72,6 +72,7 @@ class ControlPlane:
         self.errors: dict[Ref, str] = {}
         self._store, self._address, self._access = store, address, access
         self._closed: reconcile.Closed = {}
+        self._crowd: dict[str, int] = {}
         self._on_config: list[Callable[[], None]] = []
         self._proxies, self._move = proxies, move
         self._translator = Translator()
@@ -268,7 +269,12 @@ class ControlPlane:
         self._quarantine.forget(self.world)
         held = self._quarantine.held(self.world)
         self.reconciled = reconcile.reconcile(
-            self.world, held, address=self._address, access=self._access, closed=self._closed
+            self.world,
+            held,
+            address=self._address,
+            access=self._access,
+            closed=self._closed,
+            crowd=self._crowd,
         )
         self._tally.reconciled(self.reconciled)
         self._turns.clear()
@@ -459,7 +465,12 @@ class ControlPlane:
         self._status.ran()
         if self._config.due() is not None:
             return  # the world is ahead of what was reconciled; that run asks for this one again
-        if self._statuses.run(self.reconciled):
+        again = self._statuses.run(self.reconciled)
+        crowd = checks.crowd(self._statuses.connected())
+        if crowd != self._crowd:
+            self._crowd = crowd
+            again |= any(checks.bounded(check) for check, _ in self.reconciled.checked.values())
+        if again:
             self._config.mark(self._time())
         self._on_surveyed()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
-from fairlead_operator.bindings import count
+from fairlead_operator.bindings import survey
 from fairlead_operator.reconcile import Reconciled, reconcile
 from fairlead_operator.sources.manifests import ManifestError, parse
 from fairlead_operator.status import Rollout, Subject, kind_of, status
@@ -47,5 +47,5 @@ def _status(world: World, done: Reconciled, ref: Ref) -> dict[str, Any]:
     subject = Subject(policy.generation, *(kind_of(policy) if isinstance(policy, LoadBalancerPolicy) else ("", "")))
     rollout = Rollout(tuple(sorted(done.gateways.get(ref, ()))))
     return status(
-        subject, done.findings[ref], rollout, count(world, done.clusters.get(ref, ())), previous={}, now=NEVER
+        subject, done.findings[ref], rollout, survey(world, done.clusters.get(ref, ())), previous={}, now=NEVER
     )

@@ -176,7 +176,7 @@ def _by_path(name: str, folder: str, files: Files) -> dict[str, Any]:
 
 
 def _admin(files: Files) -> dict[str, Any]:
-    """Envoy's own admin socket, for the one page of it that others may read."""
+    """Envoy's own admin socket, for the pages of it that others may read."""
     endpoint = {"endpoint": {"address": {"pipe": {"path": files.admin}}}}
     return {
         "name": "fairlead_admin",
@@ -187,7 +187,7 @@ def _admin(files: Files) -> dict[str, Any]:
 
 
 def _status(address: str) -> dict[str, Any]:
-    """Port 19001: ``/ready`` for the kubelet and ``/stats/prometheus``; nothing else of the admin page.
+    """Port 19001: ``/ready`` for the kubelet, ``/stats/prometheus`` and ``/clusters``; nothing else of the admin page.
 
     Envoy accepts here once it has its configuration; after ``/healthcheck/fail``, ``/ready`` is 503.
     """
@@ -196,13 +196,13 @@ def _status(address: str) -> dict[str, Any]:
         "pass_through_mode": False,
         "headers": [{"name": ":path", "string_match": {"exact": "/ready"}}],
     }
-    metrics = {
-        "match": {
-            "path": "/stats/prometheus",
-            "headers": [{"name": ":method", "string_match": {"exact": "GET"}}],
-        },
-        "route": {"cluster": "fairlead_admin"},
-    }
+    pages = [
+        {
+            "match": {"path": path, "headers": [{"name": ":method", "string_match": {"exact": "GET"}}]},
+            "route": {"cluster": "fairlead_admin"},
+        }
+        for path in ("/stats/prometheus", "/clusters")
+    ]
     manager = {
         "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": STATUS_PREFIX,
@@ -214,7 +214,7 @@ def _status(address: str) -> dict[str, Any]:
                 "typed_config": {"@type": f"{TYPES}.filters.http.router.v3.Router"},
             },
         ],
-        "route_config": {"virtual_hosts": [{"name": "status", "domains": ["*"], "routes": [metrics]}]},
+        "route_config": {"virtual_hosts": [{"name": "status", "domains": ["*"], "routes": pages}]},
     }
     return {
         "name": STATUS_PREFIX,

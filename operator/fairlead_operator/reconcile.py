@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from fairlead_operator import hostnames, sidecars
+from fairlead_operator import checks, hostnames, sidecars
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
 from fairlead_operator.attach import Attached, attach
@@ -20,6 +20,7 @@ from fairlead_operator.resolve import ListenerPart, Parts, resolve
 from fairlead_operator.resolve_captured import resolve_captured
 from fairlead_operator.world import World
 from fairlead_xds import names
+from fairlead_xds.features.health_check import HealthCheck
 from fairlead_xds.model import (
     Backend,
     CapturedListener,
@@ -49,6 +50,7 @@ class Reconciled:
         gateways: the keys that carry each policy; for an attached one, those of the policies that it changes.
         bindings: for each Service, the clusters over it and the keys that have them.
         clusters: the clusters of each policy, for its endpoint counts.
+        checked: the clusters whose endpoints are asked: how, and by the proxies of which keys.
     """
 
     proxies: dict[str, ProxyConfig] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class Reconciled:
     gateways: dict[Ref, set[str]] = field(default_factory=dict)
     bindings: dict[Ref, dict[str, tuple[Binding, set[str]]]] = field(default_factory=dict)
     clusters: dict[Ref, list[Binding]] = field(default_factory=dict)
+    checked: dict[str, tuple[HealthCheck, list[str]]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -98,6 +101,7 @@ def reconcile(
     address: str = "0.0.0.0",  # noqa: S104 - a gateway's listeners are for everyone
     access: Access = EVERYTHING,
     closed: Closed | None = None,
+    crowd: checks.Crowd | None = None,
 ) -> Reconciled:
     """Everything, from nothing.
 
@@ -107,6 +111,7 @@ def reconcile(
         address: what the gateways' listeners bind to.
         access: the gateways that there are, and whose policies they take.
         closed: ports of gateways that their Services do not have.
+        crowd: how many proxies of each key there are.
     """
     out = Reconciled()
     placing = _Placing(world, address, access, out)
@@ -127,6 +132,7 @@ def reconcile(
             out.findings[ref] = Findings(accepted=problems)
     for gateway in placing.gateways.values():
         _yield_hosts(gateway, out)
+    _stretch_checks(placing.gateways, crowd or {}, out)
     out.proxies = {key: _proxy(world, gateway) for key, gateway in placing.gateways.items()}
     for key, gateway in placing.gateways.items():
         for name, binding in gateway.bindings.items():
@@ -353,6 +359,23 @@ def _proxy(world: World, gateway: _Gateway) -> ProxyConfig:
         tuple(gateway.secrets[name] for name in sorted(gateway.secrets)),
         tuple(gateway.captured),
     )
+
+
+def _stretch_checks(gateways: Mapping[str, _Gateway], crowd: checks.Crowd, out: Reconciled) -> None:
+    """An endpoint is asked by all proxies that have its cluster."""
+    keys: dict[str, list[str]] = {}
+    for key, gateway in gateways.items():
+        for name, backend in gateway.backends.items():
+            if backend.health_check is not None and backend.health_check.active is not None:
+                keys.setdefault(name, []).append(key)
+    for name, some in keys.items():
+        proxies = sum(crowd.get(key, 0) for key in some)
+        for key in some:
+            backend = gateways[key].backends[name]
+            assert backend.health_check is not None
+            check = checks.stretched(backend.health_check, proxies)
+            gateways[key].backends[name] = replace(backend, health_check=check)
+            out.checked[name] = check, some
 
 
 def _yield_hosts(gateway: _Gateway, out: Reconciled) -> None:

@@ -10,8 +10,11 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiohttp
+
 from fairlead_operator import bootstrap, folders
 from fairlead_operator.api.meta import Ref
+from fairlead_operator.endpoints.scout import Scout
 from fairlead_operator.envoy import Envoy, EnvoyError
 from fairlead_operator.envoys import Envoys
 from fairlead_operator.loop import ControlPlane
@@ -57,6 +60,12 @@ class Standalone:
     def _proxies(self) -> list[Proxy]:
         return self.server.proxies()
 
+    def _admin(self, proxy: Proxy) -> tuple[aiohttp.BaseConnector | None, str] | None:
+        """How an Envoy is asked that runs beside this process."""
+        mine = (envoy for envoy in self.envoys.now if envoy.admin and _node(envoy.name) == proxy.node.id)
+        envoy = next(mine, None)
+        return (aiohttp.UnixConnector(envoy.admin), "http://envoy") if envoy is not None else None
+
     async def run(self) -> int:
         """The exit code. Raises StartError where something that it needs cannot be had."""
         loop = asyncio.get_running_loop()
@@ -68,6 +77,7 @@ class Standalone:
             proxies=lambda: len(self.server.proxies()),
             unready=lambda: "" if self.plane.ready else "the directory has not been read",
             errors=lambda: self.directory.errors,
+            scout=Scout(self.plane, self._proxies, self._admin),
         )
         async with contextlib.AsyncExitStack() as stack:
             await self._listen(status, stack)
@@ -142,7 +152,7 @@ class Standalone:
     async def _start_envoy(self, gateway: str) -> Envoy:
         host, _ = split(self.options.xds_address)
         config = bootstrap.bootstrap(
-            gateway=gateway, node=f"{gateway}-1", xds_host=reachable(host), xds_port=self.xds_port
+            gateway=gateway, node=_node(gateway), xds_host=reachable(host), xds_port=self.xds_port
         )
         return await Envoy.start(config, name=gateway)
 
@@ -189,6 +199,11 @@ def live_line(report: Report) -> str:
     if report.refusal:
         return f"{change}; refused by {who}: {' '.join(report.refusal.split())}"
     return f"{change}; acknowledged by {who} after {report.seconds * 1000:.1f} ms"
+
+
+def _node(gateway: str) -> str:
+    """The name of the Envoy that is started for a gateway."""
+    return f"{gateway}-1"
 
 
 def reachable(host: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fairlead_operator import sidecars
 from fairlead_operator.api.objects import LoadBalancerPolicy
+from fairlead_operator.bindings import Survey
 from fairlead_operator.conditions import Findings, Problem
+from fairlead_operator.health import Row
 from fairlead_xds.features import algorithm
 from fairlead_xds.features.endpoints import Health
 
@@ -42,6 +44,19 @@ class Rollout:
         return self.connected > 0 and self.programmed == self.connected
 
 
+class Checks(NamedTuple):
+    """How often each endpoint of a backend is asked.
+
+    Attributes:
+        every: seconds between two checks of one proxy.
+        per_second: of all proxies together.
+    """
+
+    backend: str
+    every: float
+    per_second: float
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A policy as far as its status needs it."""
@@ -63,7 +78,8 @@ def status(
     subject: Subject,
     findings: Findings,
     rollout: Rollout,
-    endpoints: Counter[Health],
+    endpoints: Survey,
+    checks: Sequence[Checks] = (),
     *,
     previous: dict[str, Any],
     now: str,
@@ -75,7 +91,8 @@ def status(
         _programmed(subject, findings, rollout),
         _degraded(findings, rollout),
     ]
-    total, ready = sum(endpoints.values()), endpoints[Health.HEALTHY]
+    counts = endpoints.counts
+    total, ready = sum(counts.values()), counts[Health.HEALTHY]
     shape = {"type": subject.kind, "algorithm": subject.algorithm}
     return {
         "observedGeneration": subject.generation,
@@ -89,12 +106,29 @@ def status(
         },
         "endpoints": {
             "ready": ready,
-            "draining": endpoints[Health.DRAINING],
-            "degraded": endpoints[Health.DEGRADED],
-            "excluded": endpoints[Health.EXCLUDED],
+            "draining": counts[Health.DRAINING],
+            "degraded": counts[Health.DEGRADED],
+            "excluded": counts[Health.EXCLUDED],
             "summary": f"{ready}/{total}",
         },
+        **({"activeChecks": [_checks(one) for one in checks]} if checks else {}),
+        **({"unhealthyEndpoints": [_unfit(one) for one in endpoints.unfit]} if endpoints.unfit else {}),
     }
+
+
+def _checks(one: Checks) -> dict[str, str]:
+    return {"backend": one.backend, "interval": f"{one.every:g}s", "perSecond": f"{one.per_second:.3g}"}
+
+
+def _unfit(one: Row) -> dict[str, Any]:
+    words = {"pod": one.pod, "node": one.node, "since": rfc3339(one.since) if one.since else ""}
+    known = {name: value for name, value in words.items() if value}
+    return {"backend": one.backend, "address": one.address, **known, "health": one.health.value, "reason": one.reason}
+
+
+def rfc3339(seconds: float) -> str:
+    """A time of the epoch as Kubernetes writes it."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _condition(kind: str, value: str, reason: str, message: str) -> dict[str, Any]:

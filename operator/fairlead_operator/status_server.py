@@ -1,4 +1,4 @@
-"""``/healthz``, ``/readyz``, ``/metrics`` and ``/status`` over HTTP: what a probe, Prometheus and a person ask."""
+"""``/healthz``, ``/readyz``, ``/metrics``, ``/status`` and ``/endpoints`` over HTTP: what probes, Prometheus and people ask."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
-from fairlead_operator.api.meta import API_VERSION
+from fairlead_operator.api.meta import API_VERSION, Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
+from fairlead_operator.endpoints.scout import Scout
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.metrics import Metrics
 
@@ -53,9 +54,12 @@ class StatusServer:
         unready: Callable[[], str],
         errors: Callable[[], list[str]] = list,
         status_writes: Callable[[], int] | None = None,
+        scout: Scout | None = None,
     ) -> None:
+        """*scout* asks the proxies; without one nobody does."""
         self._plane, self._metrics = plane, metrics
         self._proxies, self._unready, self._errors, self._writes = proxies, unready, errors, status_writes
+        self._scout = scout or Scout(plane, list, lambda _proxy: None)
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -65,6 +69,7 @@ class StatusServer:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._get_metrics)
         app.router.add_get("/status", self._status)
+        app.router.add_get("/endpoints/{namespace}/{name}", self._endpoints)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
@@ -97,3 +102,10 @@ class StatusServer:
         if errors := [*self._errors(), *self._plane.errors.values()]:
             listed["errors"] = errors
         return web.json_response(listed)
+
+    async def _endpoints(self, request: web.Request) -> web.Response:
+        ref = Ref("LoadBalancerPolicy", request.match_info["namespace"], request.match_info["name"])
+        try:
+            return web.json_response(await self._scout.survey(ref))
+        except KeyError:
+            return web.Response(status=404, text=f"there is no policy {ref.namespace}/{ref.name}\n")

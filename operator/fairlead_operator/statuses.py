@@ -8,13 +8,13 @@ as a function. The words of the conditions are ``status.status``'s.
 from __future__ import annotations
 
 import datetime
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
+from fairlead_operator.bindings import Survey
 from fairlead_operator.conditions import Findings
 from fairlead_operator.fleet import Fleet
 from fairlead_operator.late_refusals import LateRefusals
@@ -22,10 +22,9 @@ from fairlead_operator.quarantine import Quarantine, Refusal
 from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
 from fairlead_operator.replicas.peers import Peers
-from fairlead_operator.status import Rollout, Subject, kind_of, status
+from fairlead_operator.status import Checks, Rollout, Subject, kind_of, status
 from fairlead_operator.tally import Tally
 from fairlead_operator.world import World
-from fairlead_xds.features.endpoints import Health
 
 StatusSink = Callable[[Ref, dict[str, Any]], None]
 
@@ -56,7 +55,7 @@ class Statuses:
         self._quarantine, self._refused_secrets, self._late_refusals = quarantine, refused_secrets, late_refusals
         self._sink, self._clock, self._peers = sink, clock, peers
         self._unsure: set[Ref] | None = None
-        self._said: dict[Ref, tuple[Subject, Findings, Rollout, Counter[Health]]] = {}
+        self._said: dict[Ref, tuple[Subject, Findings, Rollout, Survey, tuple[Checks, ...]]] = {}
         self._served: dict[Ref, LoadBalancerPolicy] = {}
 
     def doubt(self, policies: set[Ref] | None = None) -> None:
@@ -98,8 +97,12 @@ class Statuses:
             rollout = self._rollout(policy, findings, done, held=ref in held)
             if rollout.complete and not findings.accepted and isinstance(policy, LoadBalancerPolicy):
                 again |= self._quarantine.accept(policy)
-            self._say(policy, findings, self._of_all(policy, rollout), now)
+            self._say(policy, findings, self._of_all(policy, rollout), done, now)
         return again
+
+    def connected(self) -> dict[str, int]:
+        """Proxies of each key, those of other replicas too, as of the last run."""
+        return self._peers.connected() if self._peers is not None else self._fleet.connected()
 
     def reconciled(self, done: Reconciled, held: Collection[Ref]) -> None:
         """The config lane has run: what is served now, each policy in its own form."""
@@ -145,11 +148,30 @@ class Statuses:
             return self._quarantine.refused[ref, generation]
         return self._refused_secrets.refusal(ref, gateways)
 
-    def _say(self, policy: LoadBalancerPolicy | InvalidPolicy, findings: Findings, rollout: Rollout, now: str) -> None:
+    def _checks(self, ref: Ref, done: Reconciled) -> tuple[Checks, ...]:
+        """How often the endpoints of a policy are asked."""
+        found, connected = {}, self.connected()
+        for binding in done.clusters.get(ref, ()):
+            check, keys = done.checked.get(binding.cluster, (None, ()))
+            if check is not None and check.active is not None:
+                name = f"{binding.source.namespace}/{binding.source.name}"
+                proxies = sum(connected.get(key, 0) for key in keys)
+                found[name] = Checks(name, check.active.every, proxies / check.active.every)
+        return tuple(found[name] for name in sorted(found))
+
+    def _say(
+        self,
+        policy: LoadBalancerPolicy | InvalidPolicy,
+        findings: Findings,
+        rollout: Rollout,
+        done: Reconciled,
+        now: str,
+    ) -> None:
         kind, algorithm = kind_of(policy) if isinstance(policy, LoadBalancerPolicy) else ("", "")
         subject = Subject(policy.generation, kind, algorithm)
         previous = self.now.get(policy.ref, {})
-        says = (subject, findings, rollout, self._tally.count(self._world, policy.ref))
+        survey = self._tally.survey(self._world, policy.ref)
+        says = (subject, findings, rollout, survey, self._checks(policy.ref, done))
         said = self._said.get(policy.ref)
         if previous and said == says:
             return

@@ -6,8 +6,11 @@ import asyncio
 import time
 from typing import Any
 
+import aiohttp
 import pytest
 
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.endpoints.scout import Scout
 from tests.support.backends import Backend
 from tests.support.http_client import spread
 from tests.support.manifests import listener, node, route, running_pod, site
@@ -129,3 +132,35 @@ async def test_whoever_wants_kubernetes_alone_to_decide_says_so(world: World) ->
     world.apply(running_pod(b.name, restarts=9, started=time.time()))
 
     assert await _names(world) == {a.name, b.name, c.name}
+
+
+async def test_what_proxies_found_out_stands_beside_what_kubernetes_says(world: World) -> None:
+    """A real Envoy is asked: one endpoint of three is ejected, one is not ready, and requests are counted."""
+    passive = {"consecutive5xxErrors": 3, "interval": "100ms", "baseEjectionTime": "60s"}
+    a, b, c = await _site(world, healthCheck={"passive": passive})
+    b.status = "500 Internal Server Error"
+    world.endpoints("a", {a: READY, b: READY, c: {"ready": False}})
+    await world.settled()
+    tally = await spread(world.port, 60)
+    envoy = world.envoys[0]
+    scout = Scout(
+        world.plane, world.server.proxies, lambda _proxy: (aiohttp.UnixConnector(envoy.admin), "http://envoy")
+    )
+    policy = Ref("LoadBalancerPolicy", "shop", "shop")
+
+    async with asyncio.timeout(10):
+        said = await scout.survey(policy)
+        while not any(one["ejected"] for one in said["endpoints"]):
+            await spread(world.port, 30)
+            said = await scout.survey(policy)
+
+    first, second, third = said["endpoints"]
+    assert [one["pod"] for one in said["endpoints"]] == [a.name, b.name, c.name]
+    assert [one["health"] for one in said["endpoints"]] == ["Healthy", "Healthy", "Excluded"]
+    assert [one["ejected"] for one in said["endpoints"]] == [0, 1, 0]
+    assert first["requests"] >= tally.backends[a.name]
+    assert second["errors"] >= 3
+    assert (third["proxies"], third["reason"]) == (0, "not ready")
+    assert said["proxies"] == {"asked": 1, "answered": 1, "silent": []}
+    with pytest.raises(KeyError):
+        await scout.survey(policy._replace(name="other"))

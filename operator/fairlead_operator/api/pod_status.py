@@ -55,6 +55,7 @@ class PodState:
         deleted: when it was asked to end.
         grace: seconds that it has for that (``terminationGracePeriodSeconds``).
         probes: of its containers.
+        ip: its address; empty: it has none yet.
     """
 
     restarts: Restarts = NONE
@@ -64,6 +65,7 @@ class PodState:
     deleted: float = 0.0
     grace: int = 30
     probes: probes.Probes = probes.NONE
+    ip: str = ""
 
     @property
     def notable(self) -> bool:
@@ -96,6 +98,7 @@ def read_state(raw: Mapping[str, Any], before: PodState | None = None) -> PodSta
         deleted - seconds if deleted else 0.0,
         seconds,
         probes.read_probes(spec),
+        _text(status, "podIP"),
     )
 
 

@@ -50,6 +50,30 @@ class EndpointCounts(Value):
     summary: Annotated[str, Field(max_length=32)] = Field("", description="ready/all, for the table.")
 
 
+class UnhealthyEndpoint(Value):
+    """An endpoint that does not get its full share."""
+
+    backend: Annotated[str, Field(max_length=512)] = Field(description="Its Service, as namespace/name:port-name.")
+    address: Annotated[str, Field(max_length=64)] = Field(description="With its port.")
+    pod: Annotated[str, Field(max_length=253)] | None = Field(None, description="Its pod.")
+    node: Annotated[str, Field(max_length=253)] | None = Field(None, description="Where that runs.")
+    health: Literal["Degraded", "Draining", "Excluded"] = Field(description="What it may get.")
+    reason: Annotated[str, Field(max_length=1024)] = Field(description="Why.")
+    since: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = Field(
+        None, description="When that began (RFC 3339), where it is known."
+    )
+
+
+class ActiveChecks(Value):
+    """How often each endpoint of a backend is asked by active checks."""
+
+    backend: Annotated[str, Field(max_length=512)] = Field(description="The Service, as namespace/name.")
+    interval: Annotated[str, Field(max_length=32)] = Field(description="From one check of a proxy to its next.")
+    per_second: Annotated[str, Field(max_length=32)] = Field(
+        description="Checks a second that an endpoint gets of all connected proxies."
+    )
+
+
 class LoadBalancerPolicyStatus(Value):
     """What became of the policy."""
 
@@ -63,3 +87,9 @@ class LoadBalancerPolicyStatus(Value):
     )
     proxies: ProxyCounts | None = Field(None, description="The proxies that it applies to.")
     endpoints: EndpointCounts | None = Field(None, description="The endpoints of its backends.")
+    unhealthy_endpoints: Annotated[tuple[UnhealthyEndpoint, ...], Field(max_length=20)] = Field(
+        (), description="Up to 20 endpoints that are not healthy, and why."
+    )
+    active_checks: Annotated[tuple[ActiveChecks, ...], Field(max_length=128), AllDiffer("backend")] = Field(
+        (), description="How often endpoints are asked, by backend."
+    )

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from fairlead_operator import collector
-from fairlead_operator.cli import bootstrap, inject, operator, translate
+from fairlead_operator.cli import bootstrap, endpoints, inject, operator, translate
 from fairlead_operator.options import Options, StartError, joined, split
 
 QUICKSTART = Path(__file__).resolve().parents[3] / "examples" / "quickstart"
@@ -59,6 +59,10 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("inject", help="add sidecars to the pods of manifests")
     inject.arguments(one)
     one.set_defaults(run=inject.run)
+
+    one = commands.add_parser("endpoints", help="show what each endpoint of a policy gets, and why")
+    endpoints.arguments(one)
+    one.set_defaults(run=endpoints.run)
 
     one = commands.add_parser("bootstrap", help="write the bootstrap of an Envoy")
     bootstrap.arguments(one)

@@ -6,6 +6,7 @@ saw them pass, since clocks of different machines may differ; or before, when it
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -97,6 +98,13 @@ class Peers:
         return set().union(*known) if len(known) == len(doubts) else None
 
     # --- together
+
+    def connected(self) -> dict[str, int]:
+        """Proxies of each key, those of the others too."""
+        total = Counter(self._connected)
+        for heard in self._others.values():
+            total.update(heard.report.connected)
+        return dict(total)
 
     def total(self, ref: Ref, generation: int, rollout: Rollout) -> Rollout:
         """*rollout*, which is this replica's, with the proxies of the others."""

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fairlead_operator.api.meta import DecodeError, Ref
-from fairlead_operator.bindings import count, load_assignment
+from fairlead_operator.bindings import load_assignment, rows, survey
 from fairlead_operator.reconcile import reconcile
 from fairlead_operator.world import Lane, World
 from fairlead_xds import names
@@ -112,7 +112,11 @@ def routes(draw: st.DrawFn, names: list[str]) -> Raw:
         fields["hostnames"] = own
     if draw(st.booleans()):
         fields["listeners"] = draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True))
-    return route(draw(st.uuids()).hex[:8].replace("e", "x"), weights, **fields)
+    made = route(draw(st.uuids()).hex[:8].replace("e", "x"), weights, **fields)
+    if fallbacks := draw(st.lists(st.sampled_from([*SERVICES, "gone"]), max_size=2, unique=True)):
+        made["backendRefs"] += [{"name": name, "port": 80, "fallback": True} for name in fallbacks]
+        made["activateBelowHealthyPercent"] = draw(st.sampled_from([1, 70, 100]))
+    return made
 
 
 @st.composite
@@ -265,7 +269,8 @@ def test_nonsense_harms_nobody_else(raws: list[Any]) -> None:
 
     for ref in world.policies:
         assert ref in done.findings
-        count(world, done.clusters.get(ref, ()))
+        survey(world, done.clusters.get(ref, ()))
+        rows(world, done.clusters.get(ref, ()))
     for type_url in (TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.SECRET):
         for name, resource in ALONE.resources(type_url).items():
             same = found.get(type_url, name)

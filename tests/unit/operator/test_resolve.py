@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fairlead_operator.api.meta import Ref
-from fairlead_operator.bindings import count
+from fairlead_operator.bindings import survey
 from fairlead_operator.conditions import Findings
 from fairlead_operator.reconcile import reconcile
 from fairlead_operator.world import World
@@ -292,7 +292,10 @@ def test_endpoints_are_counted_once_however_often_they_are_referred_to() -> None
     routes = [route("a", "web"), route("b", "web", matches=[{"path": {"value": "/b"}}])]
     world = world_of(policy("site", site(listener(80), routes)), service("web"), slices)
 
-    assert count(world, reconcile(world).clusters[policy_ref("site")]) == {Health.HEALTHY: 1, Health.EXCLUDED: 1}
+    assert survey(world, reconcile(world).clusters[policy_ref("site")]).counts == {
+        Health.HEALTHY: 1,
+        Health.EXCLUDED: 1,
+    }
 
 
 def test_bindings_lead_from_a_service_to_its_clusters_and_their_gateways() -> None:

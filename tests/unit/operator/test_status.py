@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from fairlead_operator.api.status_types import LoadBalancerPolicyStatus
+from fairlead_operator.bindings import Survey
 from fairlead_operator.conditions import Findings, Problem
+from fairlead_operator.health import Row
 from fairlead_operator.status import LONGEST, Rollout, Subject, status
 from fairlead_xds.features.endpoints import Health
 
@@ -25,7 +27,7 @@ def _status(
     previous: dict[str, Any] | None = None,
     now: str = THEN,
 ) -> dict[str, Any]:
-    endpoints = Counter({Health.HEALTHY: 2, Health.DRAINING: 1})
+    endpoints = Survey(Counter({Health.HEALTHY: 2, Health.DRAINING: 1}))
     return status(SUBJECT, findings or Findings(), rollout, endpoints, previous=previous or {}, now=now)
 
 
@@ -127,6 +129,29 @@ def test_a_message_of_any_length_fits() -> None:
 @pytest.mark.parametrize("findings", [Findings(), Findings((PROBLEM,), (PROBLEM,), (PROBLEM,))], ids=["fine", "bad"])
 def test_the_schema_of_the_crd_takes_it(kind: Subject, findings: Findings) -> None:
     """The API server refuses a status that its schema does not take, and nobody would see any."""
-    found = status(kind, findings, DONE, Counter(), previous={}, now=THEN)
+    found = status(kind, findings, DONE, Survey(Counter()), previous={}, now=THEN)
 
     assert LoadBalancerPolicyStatus.model_validate(found)
+
+
+def test_endpoints_that_are_not_healthy_are_listed_with_why_and_since_when() -> None:
+    known = Row(
+        "shop/web:http", "10.0.0.1:80", "web-1", "node-1", "a", 1, Health.EXCLUDED, "not ready", 1_767_225_600.0
+    )
+    unknown = Row("shop/web:http", "10.0.0.2:80", "", "", "", 1, Health.DEGRADED, "restarted", 0.0)
+
+    found = status(SUBJECT, Findings(), DONE, Survey(Counter(), (known, unknown)), previous={}, now=THEN)
+
+    assert found["unhealthyEndpoints"] == [
+        {
+            "backend": "shop/web:http",
+            "address": "10.0.0.1:80",
+            "pod": "web-1",
+            "node": "node-1",
+            "since": "2026-01-01T00:00:00Z",
+            "health": "Excluded",
+            "reason": "not ready",
+        },
+        {"backend": "shop/web:http", "address": "10.0.0.2:80", "health": "Degraded", "reason": "restarted"},
+    ]
+    assert "unhealthyEndpoints" not in status(SUBJECT, Findings(), DONE, Survey(Counter()), previous={}, now=THEN)

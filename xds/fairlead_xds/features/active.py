@@ -126,6 +126,14 @@ class ActiveHealthCheck(Value):
         "1s", description="Up to so much is added to each interval, so that the proxies do not all ask at once."
     )
 
+    max_checks_per_second: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        None,
+        description=(
+            "So many checks a second an endpoint gets of all proxies together, at most: the more of them are connected, the"
+            " longer the interval. Default: each proxy asks at its interval."
+        ),
+    )
+
     rules: ClassVar[tuple[Rule, ...]] = (
         *union("type", "http", "HTTP"),
         *union("type", "grpc", "GRPC"),
@@ -144,6 +152,11 @@ class ActiveHealthCheck(Value):
             "timeout",
         ),
     )
+
+    @property
+    def every(self) -> float:
+        """Seconds from one check to the next, of one proxy."""
+        return milliseconds(self.interval or INTERVAL) / 1000
 
     @property
     def of_probe(self) -> bool:

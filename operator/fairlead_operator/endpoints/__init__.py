@@ -1,0 +1,1 @@
+"""What an endpoint gets and why: Kubernetes' view of it, and what the proxies found out, in one table."""

@@ -1,0 +1,84 @@
+"""Rows of ``health`` and what proxies see -> what ``/endpoints`` answers, and the table that people read. Pure."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fairlead_operator.endpoints.admin import Seen
+from fairlead_operator.health import Row
+
+Json = dict[str, Any]
+#: By the name of the proxy: what it sees, by address; ``None``: it did not answer.
+Proxies = Mapping[str, Mapping[str, Sequence[Seen]] | None]
+
+
+def answer(policy: str, rows: Iterable[Row], proxies: Proxies) -> Json:
+    """The whole answer; numbers of proxies are of those that answered."""
+    asked = {name: seen for name, seen in proxies.items() if seen is not None}
+    return {
+        "policy": policy,
+        "proxies": {"asked": len(proxies), "answered": len(asked), "silent": sorted(proxies.keys() - asked.keys())},
+        "endpoints": [_endpoint(row, list(asked.values())) for row in rows],
+    }
+
+
+def _endpoint(row: Row, proxies: Sequence[Mapping[str, Sequence[Seen]]]) -> Json:
+    known = [some for seen in proxies if (some := seen.get(row.address))]
+    every = [one for some in known for one in some]
+    return {
+        **{name: getattr(row, name) for name in ("backend", "address", "pod", "node", "zone", "weight")},
+        "health": row.health.value,
+        "reason": row.reason,
+        "since": _time(row.since) if row.since else "",
+        "proxies": len(known),
+        "failedChecks": sum(any(one.failed_check for one in some) for some in known),
+        "ejected": sum(any(one.ejected for one in some) for some in known),
+        "requests": sum(one.requests for one in every),
+        "errors": sum(one.errors for one in every),
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_HEAD = (
+    "BACKEND",
+    "ADDRESS",
+    "POD",
+    "NODE",
+    "ZONE",
+    "WEIGHT",
+    "KUBERNETES",
+    "CHECKS",
+    "EJECTED",
+    "REQUESTS",
+    "ERRORS",
+    "WHY",
+)
+
+
+def table(said: Json) -> str:
+    """*said* as ``answer`` made it, for a terminal."""
+    answered = said["proxies"]["answered"]
+    lines = [_HEAD, *(_line(one) for one in said["endpoints"])]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD) - 1)]
+    text = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=True)), line[-1]]).rstrip()
+        for line in lines
+    ]
+    silent = said["proxies"]["silent"]
+    words = f"{answered} of {said['proxies']['asked']} proxies answered"
+    return "\n".join([*text, words + (f"; not: {', '.join(silent)}" if silent else ""), ""])
+
+
+def _line(one: Json) -> tuple[str, ...]:
+    """Checks and ejections as FAILED/PROXIES, where the endpoint is known to a proxy."""
+    proxies = one["proxies"]
+    of_proxies = [f"{one[name]}/{proxies}" if proxies else "-" for name in ("failedChecks", "ejected")]
+    numbers = [str(one[name]) if proxies else "-" for name in ("requests", "errors")]
+    since = f" since {one['since']}" if one["since"] else ""
+    who = [one[name] or "-" for name in ("backend", "address", "pod", "node", "zone")]
+    return (*who, str(one["weight"]), one["health"], *of_proxies, *numbers, f"{one['reason']}{since}")

@@ -1,0 +1,64 @@
+"""How many checks an endpoint gets, whatever the number of proxies and policies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fairlead_operator.checks import crowd, stretched
+from fairlead_operator.reconcile import reconcile
+from fairlead_xds.features.active import ActiveHealthCheck, TcpCheck
+from fairlead_xds.features.health_check import HealthCheck
+from tests.support.manifests import listener, on_sidecars, pod, policy, site
+from tests.support.worlds import backend, world_of
+
+TCP = {"type": "TCP", "tcp": {}, "interval": "2s", "timeout": "1s"}
+
+
+def test_proxies_are_rounded_up_to_a_power_of_two() -> None:
+    assert crowd({"a": 1, "b": 2, "c": 3, "d": 64, "e": 65, "f": 0}) == {"a": 1, "b": 2, "c": 4, "d": 64, "e": 128}
+
+
+@pytest.mark.parametrize(
+    ("proxies", "interval"), [(0, "2s"), (20, "2s"), (21, "2100ms"), (64, "6400ms"), (1024, "102400ms")]
+)
+def test_the_interval_grows_with_the_proxies_where_a_policy_asks_for_it(proxies: int, interval: str) -> None:
+    active = ActiveHealthCheck(type="TCP", tcp=TcpCheck(), interval="2s", timeout="1s", max_checks_per_second=10)
+
+    found = stretched(HealthCheck(active=active), proxies).active
+
+    assert found is not None
+    assert found.interval == interval
+    assert proxies / found.every <= 10
+
+
+def test_else_it_does_not() -> None:
+    check = HealthCheck(active=ActiveHealthCheck(type="TCP", tcp=TcpCheck()))
+
+    assert stretched(check, 100_000) is check
+
+
+@pytest.mark.parametrize("most", [None, 5])
+def test_fifty_proxies_and_ten_policies_ask_an_endpoint_no_more_often_than_they_should(most: int | None) -> None:
+    """Ten policies on a gateway of 40 proxies and on 10 sidecars lead to one Service: one cluster for each key.
+
+    Measured in the configuration that Envoys get: the sum over proxies and clusters of one check an interval.
+    """
+    active = TCP | ({"maxChecksPerSecond": most} if most else {})
+    check: dict[str, Any] = {"healthCheck": {"active": active}}
+    policies = [policy(f"p{n}", site(listener(8000 + n), "web", **check)) for n in range(5)]
+    policies += [policy(f"s{n}", on_sidecars({"app": "x"}, listener(8100 + n), "web", **check)) for n in range(5)]
+    world = world_of(*backend("web"), *policies, pod("x-1", {"app": "x"}))
+    (key,) = (group.key for group in world.pods.groups())
+    connected = {"edge": 40, key: 10}
+
+    done = reconcile(world, crowd=crowd(connected))
+
+    total = 0.0
+    for name, config in done.proxies.items():
+        (cluster,) = config.backends
+        assert cluster.health_check is not None
+        assert cluster.health_check.active is not None
+        total += connected[name] / cluster.health_check.active.every
+    assert total == 25.0 if most is None else total <= 5

@@ -1,0 +1,99 @@
+"""Endpoints as people are told of them: what Kubernetes says, what the proxies found out, and the table of both."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairlead_operator.endpoints.admin import Seen, read
+from fairlead_operator.endpoints.view import answer, table
+from fairlead_operator.health import Row
+from fairlead_xds.features.endpoints import Health
+
+Json = dict[str, Any]
+
+
+def host(address: str, *, requests: int = 0, errors: int = 0, **health: bool) -> Json:
+    return {
+        "address": {"socket_address": {"address": address, "port_value": 80}},
+        "health_status": {"eds_health_status": "HEALTHY", **health},
+        "stats": [
+            {"name": "rq_total", "value": str(requests), "type": "COUNTER"},
+            {"name": "rq_error", "value": errors},
+        ],
+    }
+
+
+def clusters(*hosts: Json) -> Json:
+    return {"cluster_statuses": [{"name": "fairlead"}, {"name": "shop/web:80", "host_statuses": list(hosts)}]}
+
+
+def test_what_envoy_writes() -> None:
+    page = clusters(
+        host("10.0.0.1", requests=7, errors=2, failed_outlier_check=True),
+        host("fd00::1", failed_active_health_check=True),
+    )
+
+    assert read(page) == {"10.0.0.1:80": [Seen(False, True, 7, 2)], "[fd00::1]:80": [Seen(True, False)]}
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["cluster_statuses", "host_statuses", "address", "stats", "value"]), inner
+            )
+        ),
+    )
+)
+def test_nothing_that_it_is_told_makes_it_fail(page: Any) -> None:
+    read(page)
+
+
+def row(address: str, health: Health = Health.HEALTHY, reason: str = "ready", since: float = 0.0) -> Row:
+    return Row("shop/web:http", f"{address}:80", f"web-{address[-1]}", "node-1", "", 1, health, reason, since)
+
+
+ROWS = [row("10.0.0.1"), row("10.0.0.2", Health.EXCLUDED, "not ready", 1_767_225_600.0)]
+PROXIES = {
+    "edge-1": read(clusters(host("10.0.0.1", requests=5, errors=1, failed_outlier_check=True))),
+    "edge-2": read(clusters(host("10.0.0.1", requests=2))),
+    "edge-3": None,
+}
+
+
+def test_proxies_are_added_up() -> None:
+    said = answer("shop/site", ROWS, PROXIES)
+
+    assert said["proxies"] == {"asked": 3, "answered": 2, "silent": ["edge-3"]}
+    first, second = said["endpoints"]
+    assert (first["proxies"], first["failedChecks"], first["ejected"]) == (2, 0, 1)
+    assert (first["requests"], first["errors"]) == (7, 1)
+    assert (second["proxies"], second["since"]) == (0, "2026-01-01T00:00:00Z")
+    json.dumps(said)
+
+
+def test_the_table_says_it_all() -> None:
+    lines = table(answer("shop/site", ROWS, PROXIES)).splitlines()
+
+    assert lines[0].split() == [
+        *("BACKEND", "ADDRESS", "POD", "NODE", "ZONE", "WEIGHT"),
+        *("KUBERNETES", "CHECKS", "EJECTED", "REQUESTS", "ERRORS", "WHY"),
+    ]
+    assert lines[1].split() == [
+        *("shop/web:http", "10.0.0.1:80", "web-1", "node-1", "-", "1"),
+        *("Healthy", "0/2", "1/2", "7", "1", "ready"),
+    ]
+    assert lines[2].endswith("Excluded    -       -        -         -       not ready since 2026-01-01T00:00:00Z")
+    assert lines[3] == "2 of 3 proxies answered; not: edge-3"
+
+
+def test_of_nothing_there_is_a_head(capsys: pytest.CaptureFixture[str]) -> None:
+    assert table(answer("shop/site", [], {})).splitlines()[1] == "0 of 0 proxies answered"
+    assert capsys.readouterr().out == ""
