@@ -134,7 +134,7 @@ def turns(world: World, binding: Binding) -> float:
     """When one of its endpoints is judged otherwise though nothing was heard: seconds since the epoch."""
     return min(
         health.until(_assess(world, one.source, one.port_name, binding.endpoints))
-        if world.facts(one.source, binding.endpoints).pods
+        if world.facts(one.source, binding.endpoints).any
         else health.NEVER
         for one in (Fallback(binding.source, binding.port_name), *binding.fallbacks)
     )

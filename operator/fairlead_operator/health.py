@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 from fairlead_operator.api.pod_status import UNKNOWN, PodState
 from fairlead_operator.nodes import Lost
-from fairlead_xds.features.endpoints import Endpoints, Health, Restarting
+from fairlead_xds.features.endpoints import Endpoints, Flapping, Health, Restarting
 from fairlead_xds.features.value import milliseconds
 from fairlead_xds.model import NOT_ASKED, Endpoint
 
@@ -43,12 +43,19 @@ class Facts(NamedTuple):
     Attributes:
         pods: by name, of the Service's namespace; those that say more than their endpoint's conditions are enough.
         lost: by name, the nodes whose pods get nothing.
+        turns: by address, when endpoints turned not ready that did so again and again.
         now: seconds since the epoch.
     """
 
     pods: Mapping[str, PodState] = {}
     lost: Mapping[str, Lost] = {}
+    turns: Mapping[str, tuple[float, ...]] = {}
     now: float = 0.0
+
+    @property
+    def any(self) -> bool:
+        """The conditions of the slices are not all that counts."""
+        return bool(self.pods or self.lost or self.turns)
 
 
 NO_FACTS: Final = Facts()
@@ -64,6 +71,7 @@ def judge(
     last_resort: bool,
     pod: PodState = UNKNOWN,
     lost: Lost | None = None,
+    turns: tuple[float, ...] = (),
     now: float = 0.0,
 ) -> Verdict:
     """The health of one endpoint.
@@ -74,6 +82,7 @@ def judge(
         last_resort: no endpoint of the backend is left that is ready; those that terminate and serve are all there is.
         pod: its pod.
         lost: why its node cannot be reached.
+        turns: when it turned not ready.
         now: seconds since the epoch.
     """
     if lost is not None and policy.node_lost.action == "Exclude":
@@ -88,6 +97,10 @@ def judge(
         if policy.not_ready == "Degrade":
             return Verdict(Health.DEGRADED, "not ready: used when no ready endpoint is left", pod.ready_since)
         return Verdict(Health.EXCLUDED, "not ready", pod.ready_since)
+    if turns and not last_resort and policy.flapping.action == "Exclude":
+        held = _judge_flapping(policy.flapping, turns, now)
+        if held is not None:
+            return held
     if pod.restarts.times and policy.restarting.action != "Ignore":
         return _judge_restarting(policy.restarting, pod, now)
     return Verdict(Health.HEALTHY, "ready", pod.ready_since)
@@ -117,6 +130,19 @@ def _judge_restarting(policy: Restarting, pod: PodState, now: float) -> Verdict:
     return Verdict(Health.HEALTHY, "ready", pod.ready_since)
 
 
+def _judge_flapping(policy: Flapping, turns: tuple[float, ...], now: float) -> Verdict | None:
+    within = milliseconds(policy.within) / 1000
+    last = turns[-1]
+    count = sum(turn > last - within for turn in turns)
+    if count < policy.threshold:
+        return None
+    until = last + min(within, milliseconds(policy.hold) / 1000 * 2 ** (count - policy.threshold))
+    if now >= until:
+        return None
+    why = f"turned not ready {count} times within {policy.within}: kept out until it has been ready for {until - last:.0f} s"
+    return Verdict(Health.EXCLUDED, why, last, until)
+
+
 def _latest(pod: PodState) -> float:
     return pod.restarts.times[-1] if pod.restarts.times else pod.ready_since
 
@@ -127,7 +153,7 @@ def assess(slices: Iterable[EndpointSlice], port_name: str, policy: Endpoints, f
     During an update of slices an endpoint may stand in two of them: the one that is ready counts.
     """
     best = _best(slices, port_name)
-    if facts.pods or facts.lost:
+    if facts.any:
         return _assess_with(best, policy, facts)
     last_resort = not any(endpoint.ready and not endpoint.terminating for endpoint in best.values())
     # The conditions alone decide, and few combinations of them occur.
@@ -146,8 +172,15 @@ def _assess_with(best: Mapping[tuple[str, int], SliceEndpoint], policy: Endpoint
     """The thorough way: pods or nodes have something to say."""
 
     def verdict(endpoint: SliceEndpoint, *, last_resort: bool) -> Verdict:
-        pod, lost = facts.pods.get(endpoint.pod, UNKNOWN), facts.lost.get(endpoint.node)
-        return judge(endpoint, policy, last_resort=last_resort, pod=pod, lost=lost, now=facts.now)
+        return judge(
+            endpoint,
+            policy,
+            last_resort=last_resort,
+            pod=facts.pods.get(endpoint.pod, UNKNOWN),
+            lost=facts.lost.get(endpoint.node),
+            turns=facts.turns.get(endpoint.address, ()),
+            now=facts.now,
+        )
 
     judged = [(endpoint, port, verdict(endpoint, last_resort=False)) for (_, port), endpoint in best.items()]
     if any(one.ready and not one.terminating and found.health is not Health.EXCLUDED for one, _, found in judged):

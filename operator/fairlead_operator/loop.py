@@ -113,6 +113,7 @@ class ControlPlane:
 
     def apply(self, raw: dict[str, Any]) -> None:
         """Take in one object. One that cannot be read is logged and leaves everything as it was."""
+        self.world.now = self._now().timestamp()
         try:
             changed = self.world.apply(raw)
         except DecodeError as error:

@@ -30,6 +30,7 @@ from fairlead_operator.api.nodes import Node, read_node
 from fairlead_operator.api.objects import Backend, InvalidPolicy, LoadBalancerPolicy, read_backend, read_policy
 from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.pods import Pod, read_pod
+from fairlead_operator.flaps import Flaps
 from fairlead_operator.health import Facts
 from fairlead_operator.nodes import Lost, Nodes
 from fairlead_operator.sidecars import Pods
@@ -74,6 +75,7 @@ class World:
         self.namespaces: dict[Ref, Namespace] = {}
         self.pods = Pods(self.policies)
         self.nodes = Nodes()
+        self._flaps = Flaps()
         self._notable: dict[str, dict[str, PodState]] = {}
         self._lost: dict[int, Mapping[str, Lost]] = {}
         self._captured: capture.Addresses | None = None
@@ -143,7 +145,9 @@ class World:
 
     def facts(self, service: Ref, policy: Endpoints) -> Facts:
         """What is known of the pods and nodes behind a Service, beyond its slices."""
-        return Facts(self._notable.get(service.namespace, {}), self.lost(policy), self.now)
+        namespace = service.namespace
+        turns = self._flaps.of(namespace, self.now)
+        return Facts(self._notable.get(namespace, {}), self.lost(policy), turns, self.now)
 
     def pod_states(self, namespace: str) -> Mapping[str, PodState]:
         """The state of every pod of *namespace*, by name."""
@@ -288,6 +292,8 @@ class World:
             if not siblings:
                 del self._slices_of[before.service]
             del self._slices[ref]
+        if before is not None and value is not None:
+            self._flaps.seen(ref.namespace, before.endpoints, value.endpoints, self.now)
         if value is not None:
             self._slices[ref] = value
             self._slices_of.setdefault(value.service, {})[ref] = value

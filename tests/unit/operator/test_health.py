@@ -129,7 +129,7 @@ def test_envoy_gets_all_but_the_excluded() -> None:
 def test_facts_of_other_pods_and_nodes_change_nothing(policy: Endpoints, states: tuple[dict[str, Any], ...]) -> None:
     """The thorough way and the fast one agree."""
     raw = endpoint_slice("web", 8080, [endpoint(f"10.0.0.{i}", **one) for i, one in enumerate(states)])
-    others = health.Facts({"other": PodState(waiting="CrashLoopBackOff")}, {"elsewhere": Lost("gone")}, 5.0)
+    others = health.Facts({"other": PodState(waiting="CrashLoopBackOff")}, {"elsewhere": Lost("gone")}, now=5.0)
 
     with_facts, without = (health.assess([read_slice(raw)], "", policy, facts) for facts in (others, health.NO_FACTS))
 

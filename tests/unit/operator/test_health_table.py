@@ -42,24 +42,33 @@ ENDPOINTS = {  # ready, serving, terminating
     "terminating, serving": (False, True, True),
     "terminating, not serving": (False, False, True),
 }
-#: Three restarts in a minute, started ten seconds ago; the same, an hour ago.
+#: Three restarts, or turns to not ready, within a minute, the last one a second ago; the same, an hour ago.
 TIMES = tuple(NOW - ago for ago in (60.0, 40.0, 20.0))
 PODS = {
     "fine": PodState(),
     "a container waits": PodState(waiting="CrashLoopBackOff", restarts=Restarts((("web", 3),), TIMES)),
     "starting": PodState(starting=True),
-    "restarting": PodState(restarts=Restarts((("web", 3),), TIMES, NOW - 10)),
+    "restarting": PodState(restarts=Restarts((("web", 3),), TIMES, NOW - 20)),
+    "flapping": PodState(),
     "restarted long ago": PodState(restarts=Restarts((("web", 3),), TIMES, NOW - 3600)),
 }
 OTHERS = {"some ready": False, "none ready": True}
 SETTINGS = [
-    {"notReady": a, "terminating": b, "allTerminating": c, "restarting.action": d, "nodeLost.action": e}
-    for a, b, c, d, e in itertools.product(
+    {
+        "notReady": a,
+        "terminating": b,
+        "allTerminating": c,
+        "restarting.action": d,
+        "nodeLost.action": e,
+        "flapping.action": f,
+    }
+    for a, b, c, d, e, f in itertools.product(
         ("Exclude", "Degrade"),
         ("Drain", "Exclude"),
         ("Serve", "Fail"),
         ("Degrade", "Exclude", "Ignore"),
         ("Exclude", "Keep"),
+        ("Exclude", "Ignore"),
     )
 ]
 
@@ -96,7 +105,13 @@ def test_every_combination_is_as_the_first_row_that_fits_says() -> None:
         for settings in SETTINGS:
             row = _expected(node, endpoint, pod, others, settings)
             verdict = health.judge(
-                seen, _policy(settings), last_resort=OTHERS[others], pod=PODS[pod], lost=NODES[node], now=NOW
+                seen,
+                _policy(settings),
+                last_resort=OTHERS[others],
+                pod=PODS[pod],
+                lost=NODES[node],
+                turns=TIMES if pod == "flapping" else (),
+                now=NOW - 19,
             )
 
             assert verdict.health.value == row.health, (node, endpoint, pod, others, settings, row, verdict)

@@ -135,7 +135,7 @@ def test_what_cannot_be_read_leaves_the_world_as_it_was(good: Raw, change: dict[
 
 
 def _everything(world: World) -> dict[str, Any]:
-    return {**vars(world), "pods": vars(world.pods), "nodes": vars(world.nodes)}
+    return {**vars(world), "pods": vars(world.pods), "nodes": vars(world.nodes), "_flaps": vars(world._flaps)}
 
 
 @pytest.mark.parametrize("address_type", [[], {}, 4, None, "FQDN"], ids=repr)

@@ -28,6 +28,20 @@ class Restarting(Value):
     )
 
 
+class Flapping(Value):
+    """When an endpoint that turns ready and not ready again and again stays out, while others are ready."""
+
+    within: PositiveDuration = Field("1m", description="Turns to not ready count that are not older than this.")
+    threshold: int = Field(3, ge=2, le=16, description="So many of them keep the endpoint out.")
+    hold: PositiveDuration = Field(
+        "2s",
+        description="For how long after the last one. Each one beyond the threshold doubles it, up to within.",
+    )
+    action: Literal["Exclude", "Ignore"] = Field(
+        "Exclude", description="Meanwhile it gets nothing while another endpoint is ready; or it is taken as it comes."
+    )
+
+
 class NodeLost(Value):
     """What becomes of the endpoints of a node that vanished: NotReady, unreachable, out of service or deleted."""
 
@@ -58,6 +72,7 @@ class Endpoints(Value):
         description="When all endpoints left terminate, those that still serve get new requests, or requests get 503.",
     )
     restarting: Restarting = Field(Restarting(), description="An endpoint whose containers restart again and again.")
+    flapping: Flapping = Field(Flapping(), description="An endpoint that turns ready and not ready again and again.")
     node_lost: NodeLost = Field(NodeLost(), description="Endpoints of a node that vanished.")
 
 
