@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -77,6 +78,7 @@ Fairlead serves.
 Try, in another terminal:
   curl http://{HOST}:{GATEWAY_PORT}/                     # a request
   for i in $(seq 200); do curl -s http://{HOST}:{GATEWAY_PORT}/; done | sort | uniq -c   # the 90:10 split
+  {_relative(Path(sys.argv[0]))} endpoints hello   # what each endpoint gets, and why
   sed -i 's/ready: true  # a/ready: false # a/' {folder}/endpoints.yaml   # hello-v1-a leaves
   sed -i 's/weight: 10/weight: 90/' {folder}/policy.yaml   # the canary gets half
   git checkout {folder}                             # all as it was
