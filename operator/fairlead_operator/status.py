@@ -111,8 +111,9 @@ def status(
             "excluded": counts[Health.EXCLUDED],
             "summary": f"{ready}/{total}",
         },
-        **({"activeChecks": [_checks(one) for one in checks]} if checks else {}),
-        **({"unhealthyEndpoints": [_unfit(one) for one in endpoints.unfit]} if endpoints.unfit else {}),
+        # Empty ones too: the API server fills in what is absent, and would be written to again and again.
+        "activeChecks": [_checks(one) for one in checks],
+        "unhealthyEndpoints": [_unfit(one) for one in endpoints.unfit],
     }
 
 
