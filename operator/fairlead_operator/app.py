@@ -143,7 +143,11 @@ class Operator:
             if self.injection is not None:
                 self.plane.on_config(self.injection.namespaces.changed)
                 self.replica.leadership.add_duty("namespaces of the webhook", self.injection.namespaces.run)
-        self.reflectors = [Reflector(kind, client, self.plane, timings=options.timings) for kind in KINDS]
+        # kopf may be late to notice that the API server is back: policies that changed meanwhile are looked for then.
+        self.reflectors = [
+            Reflector(kind, client, self.plane, timings=options.timings, on_back=lambda: self.policies.sweep_soon())
+            for kind in KINDS
+        ]
         self.policies = PolicySource(client, _Policies(self.plane, self.writer), sweep=options.sweep)
         self.kopf = self._supervised_kopf()
         self.status = StatusServer(

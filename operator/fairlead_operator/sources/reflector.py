@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,7 +62,16 @@ class Reflector:
         lists, failures: how many there were.
     """
 
-    def __init__(self, kind: Kind, client: KubeClient, sink: Sink, *, timings: Timings | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        client: KubeClient,
+        sink: Sink,
+        *,
+        timings: Timings | None = None,
+        on_back: Callable[[], None] = lambda: None,
+    ) -> None:
+        """*on_back* is called when the API server answers again after it did not."""
         self.synced = asyncio.Event()
         self.lists = self.failures = 0
         self._kind, self._client, self._sink = kind, client, sink
@@ -69,6 +79,7 @@ class Reflector:
         self._mirror = Mirror(kind)
         self._backoff = Backoff(*self._timings.backoff)
         self._trouble = ""
+        self._on_back = on_back
 
     @property
     def plural(self) -> str:
@@ -164,4 +175,5 @@ class Reflector:
     def _works(self) -> None:
         if self._trouble and self._trouble != "absent":
             log.info("%s: watching again", self._kind.plural)
+            self._on_back()
         self._trouble = ""
