@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import pytest
 import trustme
 
+from fairlead_operator.endpoints import admin
 from proxy import fairlead_proxy
 from tests.support import pods, traffic
 from tests.support.h2_client import GoneError, H2Client
@@ -168,12 +171,15 @@ async def test_a_drain_of_an_envoy_that_has_ended_does_not_hold_the_pod_up(site_
     assert "Envoy does not answer" in said
 
 
-async def test_the_status_port_shows_metrics_and_nothing_else_of_the_admin_page(site_of_two: Site) -> None:
+async def test_the_status_port_shows_metrics_endpoints_and_nothing_else_of_the_admin_page(site_of_two: Site) -> None:
     pod = site_of_two.pods[0]
 
     status, text = await pod.status("/stats/prometheus?usedonly")
     assert status == 200
     assert "envoy_server_live" in text
+    async with aiohttp.ClientSession() as session:
+        answer = await session.get(f"http://127.0.0.1:{pod.status_port}{admin.PATH}")
+        assert admin.read(json.loads(await answer.read()))
     for path in ("/", "/quitquitquit", "/config_dump", "/stats", "/certs"):
         assert (await pod.status(path))[0] == 404
     assert await pod.fairlead_proxy("ready") == (0, "")
