@@ -26,7 +26,7 @@ from fairlead_operator.gateways.service import GatewayServices
 from fairlead_operator.injection.assembly import Injection, settings_of
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.metrics import Metrics
-from fairlead_operator.options import StartError, split
+from fairlead_operator.options import StartError, joined, split
 from fairlead_operator.pod_bootstrap import STATUS_PORT
 from fairlead_operator.progress import Report
 from fairlead_operator.replicas.assembly import Identity, Replica
@@ -296,8 +296,7 @@ class Operator:
         pod = self.plane.world.pods.by_uid(proxy.identity.pod_uid) if proxy.identity.pod_uid else None
         if pod is None or not pod.state.ip:
             return None
-        host = f"[{pod.state.ip}]" if ":" in pod.state.ip else pod.state.ip
-        return None, f"http://{host}:{STATUS_PORT}"
+        return None, f"http://{joined(pod.state.ip, STATUS_PORT)}"
 
     def _report(self, report: Report) -> None:
         if report.refusal:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from fairlead_operator import health, probes
 from fairlead_operator.api.meta import Ref
+from fairlead_operator.options import joined
 from fairlead_operator.world import World
 from fairlead_xds.features.active import ActiveHealthCheck
 from fairlead_xds.features.endpoints import Endpoints, Health
@@ -179,7 +180,7 @@ def rows(world: World, bindings: Iterable[Binding]) -> list[health.Row]:
         found += [health.row(name, one, pods) for one in judged]
         for one in static:
             words = "", "", one.zone, one.weight, one.health, "an address of a Backend, which nothing judges", 0.0
-            found.append(health.Row(name, f"{one.address}:{one.port}", *words))
+            found.append(health.Row(name, joined(one.address, one.port), *words))
     return sorted(found, key=_order)
 
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 from fairlead_operator.api.pod_status import UNKNOWN, PodState
 from fairlead_operator.nodes import Lost
+from fairlead_operator.options import joined
 from fairlead_xds.features.endpoints import Endpoints, Flapping, Health, Restarting
 from fairlead_xds.features.value import milliseconds
 from fairlead_xds.model import NOT_ASKED, Endpoint
@@ -121,7 +122,7 @@ def _judge_restarting(policy: Restarting, pod: PodState, now: float) -> Verdict:
     within = milliseconds(policy.within) / 1000
     count = pod.restarts.within(within)
     if count >= policy.threshold:
-        hold = min(within, milliseconds(policy.hold) / 1000 * 2 ** (count - policy.threshold))
+        hold = _hold(policy, count)
         until = (pod.restarts.started or now) + hold
         if now < until:
             health = Health.DEGRADED if policy.action == "Degrade" else Health.EXCLUDED
@@ -136,11 +137,16 @@ def _judge_flapping(policy: Flapping, turns: tuple[float, ...], now: float) -> V
     count = sum(turn > last - within for turn in turns)
     if count < policy.threshold:
         return None
-    until = last + min(within, milliseconds(policy.hold) / 1000 * 2 ** (count - policy.threshold))
+    until = last + _hold(policy, count)
     if now >= until:
         return None
     why = f"turned not ready {count} times within {policy.within}: kept out until it has been ready for {until - last:.0f} s"
     return Verdict(Health.EXCLUDED, why, last, until)
+
+
+def _hold(policy: Restarting | Flapping, count: int) -> float:
+    """Seconds, after *count* of what the policy is about: each one beyond its threshold doubles them, up to ``within``."""
+    return min(milliseconds(policy.within), milliseconds(policy.hold) * 2.0 ** (count - policy.threshold)) / 1000
 
 
 def _latest(pod: PodState) -> float:
@@ -266,9 +272,8 @@ def row(backend: str, one: Judged, pods: Mapping[str, PodState]) -> Row:
     endpoint, port, verdict = one
     pod = pods.get(endpoint.pod, UNKNOWN)
     since = verdict.since or (pod.deleted if endpoint.terminating else pod.ready_since)
-    address = f"[{endpoint.address}]:{port}" if ":" in endpoint.address else f"{endpoint.address}:{port}"
     words = endpoint.pod, endpoint.node, endpoint.zone
-    return Row(backend, address, *words, 1, verdict.health, verdict.reason, since)
+    return Row(backend, joined(endpoint.address, port), *words, 1, verdict.health, verdict.reason, since)
 
 
 def count(judged: Iterable[Judged]) -> Counter[Health]:

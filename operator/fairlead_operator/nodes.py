@@ -52,9 +52,6 @@ class Nodes:
     def names(self) -> set[str]:
         return set(self._known)
 
-    def get(self, name: str) -> Node | None:
-        return self._known.get(name)
-
     def lost(self, used: Collection[str], max_percent: int) -> Mapping[str, Lost]:
         """The nodes whose endpoints get nothing; none when they are too many to be believed.
 

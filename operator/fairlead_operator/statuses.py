@@ -150,6 +150,8 @@ class Statuses:
 
     def _checks(self, ref: Ref, done: Reconciled) -> tuple[Checks, ...]:
         """How often the endpoints of a policy are asked."""
+        if not done.checked:  # then nobody's proxies need be counted, policy by policy
+            return ()
         found, connected = {}, self.connected()
         for binding in done.clusters.get(ref, ()):
             check, keys = done.checked.get(binding.cluster, (None, ()))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.api_proxy import ApiProxy, api_proxy
 from tests.support.kube import Cluster
+from tests.support.operating import Site
 
 _numbers = itertools.count(1)
 
@@ -24,6 +25,13 @@ def kube() -> Iterator[Cluster]:
 def namespace(kube: Cluster) -> Iterator[str]:
     with kube.namespace(f"test-{next(_numbers)}") as name:
         yield name
+
+
+@pytest.fixture
+def site(kube: Cluster, namespace: str) -> Iterator[Site]:
+    site = Site(kube, namespace)
+    yield site
+    site.clean()
 
 
 @pytest.fixture

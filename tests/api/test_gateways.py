@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from fairlead_operator.app import Operator, OperatorOptions, running
 from tests.support.api_proxy import ApiProxy
-from tests.support.kube import Cluster
 from tests.support.operating import QUICK, Json, Site, eventually, installation, operating
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def site(kube: Cluster, namespace: str) -> Iterator[Site]:
-    site = Site(kube, namespace)
-    yield site
-    site.clean()
 
 
 def _gateway_service(site: Site, *ports: Json) -> Json:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +21,6 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.needs_root]
 
 #: The Lease runs out, a follower looks, and a busy machine computes.
 WITHIN = 3 * (LEASE + 1.2 * RETRY + 2)  # a busy machine takes its time; what a run took is printed
-
-
-@pytest.fixture
-def site(kube: Cluster, namespace: str) -> Iterator[Site]:
-    site = Site(kube, namespace)
-    yield site
-    site.clean()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -111,13 +111,6 @@ class Place:
         for node in self.nodes:
             if any(one["metadata"]["name"] == node for one in self.kube.request("GET", "/api/v1/nodes")["items"]):
                 await self._request("DELETE", f"/api/v1/nodes/{node}")
-
-
-@pytest.fixture
-def site(kube: Cluster, namespace: str) -> Iterator[Site]:
-    site = Site(kube, namespace)
-    yield site
-    site.clean()
 
 
 @pytest.fixture

@@ -24,13 +24,6 @@ pytestmark = pytest.mark.timeout(120)
 _numbers = itertools.count(1)
 
 
-@pytest.fixture
-def site(kube: Cluster, namespace: str) -> Iterator[Site]:
-    site = Site(kube, namespace)
-    yield site
-    site.clean()
-
-
 class Injecting:
     """An installation in a namespace of its own, with the chart's webhook configuration."""
 

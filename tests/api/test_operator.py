@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 import trustme
@@ -15,13 +14,6 @@ from tests.support.kube import Cluster
 from tests.support.operating import Json, Site, endpoint, endpoints, eventually, operating, tls_secret
 
 pytestmark = pytest.mark.timeout(90)
-
-
-@pytest.fixture
-def site(kube: Cluster, namespace: str) -> Iterator[Site]:
-    site = Site(kube, namespace)
-    yield site
-    site.clean()
 
 
 class Hesitant(DeltaClient):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,13 +17,6 @@ from tests.support.kube import Cluster
 from tests.support.operating import Json, Site, endpoint, eventually, installation, operating
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def site(kube: Cluster, namespace: str) -> Iterator[Site]:
-    site = Site(kube, namespace)
-    yield site
-    site.clean()
 
 
 @contextlib.asynccontextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,13 +17,6 @@ pytestmark = pytest.mark.timeout(120)
 POLICIES, SLICES = "loadbalancerpolicies", "endpointslices"
 SERVER_ERROR = json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 500, "message": "etcd is unwell"}})
 GONE = json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}})
-
-
-@pytest.fixture
-def site(kube: Cluster, namespace: str) -> Iterator[Site]:
-    site = Site(kube, namespace)
-    yield site
-    site.clean()
 
 
 async def test_the_api_server_restarts(kube: Cluster, site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fairlead_operator.api.lenient import child, children, text
 from fairlead_operator.api.meta import Ref, ref_of
 from fairlead_operator.api.pod_status import seconds_of
 
@@ -29,13 +30,10 @@ class Node:
 def read_node(raw: dict[str, Any]) -> Node:
     """A Node. What is not as the API has it counts as nothing wrong."""
     ref = ref_of(raw)
-    spec, status = raw.get("spec"), raw.get("status")
-    taints = spec.get("taints") if isinstance(spec, dict) else None
-    tainted = {one.get("key") for one in taints if isinstance(one, dict)} if isinstance(taints, list) else set()
-    conditions = status.get("conditions") if isinstance(status, dict) else None
-    found = [one for one in conditions if isinstance(one, dict)] if isinstance(conditions, list) else []
-    ready = next((one for one in found if one.get("type") == "Ready"), {})
-    since = ready.get("lastTransitionTime")
+    tainted = {one.get("key") for one in children(child(raw, "spec"), "taints")}
+    conditions = children(child(raw, "status"), "conditions")
+    ready = next((one for one in conditions if one.get("type") == "Ready"), {})
+    since = text(ready, "lastTransitionTime")
     lost = ""
     if OUT_OF_SERVICE in tainted:
         lost = "is out of service"
@@ -43,4 +41,4 @@ def read_node(raw: dict[str, Any]) -> Node:
         lost = "is unreachable: its kubelet has not been heard of"
     elif ready.get("status") == "False":
         lost = "is not ready"
-    return Node(ref, lost, seconds_of(since) if isinstance(since, str) and lost else 0.0)
+    return Node(ref, lost, seconds_of(since) if lost else 0.0)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import datetime
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from fairlead_operator.api import probes
+from fairlead_operator.api.lenient import child, children, text
 
 #: Restarts that are remembered of a pod: no policy counts more.
 KEPT: Final = 16
@@ -82,11 +83,11 @@ UNKNOWN: Final = PodState()
 
 def read_state(raw: Mapping[str, Any], before: PodState | None = None) -> PodState:
     """The state of a Pod; *before*: of the same pod. Whatever is not as the API has it counts as not there."""
-    metadata, spec, status = (_object(raw, name) for name in ("metadata", "spec", "status"))
-    statuses = list(_objects(status, "containerStatuses"))
-    running = [_object(_object(one, "state"), "running") for one in statuses]
-    waiting = (_text(_object(_object(one, "state"), "waiting"), "reason") for one in statuses)
-    ready = next((one for one in _objects(status, "conditions") if one.get("type") == "Ready"), {})
+    metadata, spec, status = (child(raw, name) for name in ("metadata", "spec", "status"))
+    statuses = list(children(status, "containerStatuses"))
+    running = [child(child(one, "state"), "running") for one in statuses]
+    waiting = (text(child(child(one, "state"), "waiting"), "reason") for one in statuses)
+    ready = next((one for one in children(status, "conditions") if one.get("type") == "Ready"), {})
     grace = metadata.get("deletionGracePeriodSeconds", spec.get("terminationGracePeriodSeconds"))
     seconds = grace if type(grace) is int else 30
     deleted = _time(metadata.get("deletionTimestamp"))
@@ -98,7 +99,7 @@ def read_state(raw: Mapping[str, Any], before: PodState | None = None) -> PodSta
         deleted - seconds if deleted else 0.0,
         seconds,
         probes.read_probes(spec),
-        _text(status, "podIP"),
+        text(status, "podIP"),
     )
 
 
@@ -111,11 +112,11 @@ def _restarts(statuses: Iterable[Mapping[str, Any]], before: Restarts | None) ->
         count = one.get("restartCount")
         if type(count) is not int or count <= 0:
             count = 0
-        name = _text(one, "name")
+        name = text(one, "name")
         counts[name] = count
-        state = _object(one, "state")
-        last = _object(state, "terminated") or _object(_object(one, "lastState"), "terminated")
-        began = _time(_object(state, "running").get("startedAt"))
+        state = child(one, "state")
+        last = child(state, "terminated") or child(child(one, "lastState"), "terminated")
+        began = _time(child(state, "running").get("startedAt"))
         runs = runs and bool(began)
         started = max(started, began)
         fresh = count - known.get(name, 0)
@@ -129,30 +130,15 @@ def _restarts(statuses: Iterable[Mapping[str, Any]], before: Restarts | None) ->
     return Restarts(tuple(sorted(counts.items())), tuple(sorted(times)[-KEPT:]), started if runs else 0.0)
 
 
-def _object(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = raw.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(raw: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
-    value = raw.get(name)
-    return (one for one in value if isinstance(one, dict)) if isinstance(value, list) else iter(())
-
-
-def _text(raw: Mapping[str, Any], name: str) -> str:
-    value = raw.get(name)
-    return value if isinstance(value, str) else ""
-
-
 def _time(value: Any) -> float:
     return seconds_of(value) if isinstance(value, str) else 0.0
 
 
 @functools.lru_cache(maxsize=4096)
-def seconds_of(text: str) -> float:
+def seconds_of(written: str) -> float:
     """An RFC 3339 time as seconds since the epoch; 0 for what is none."""
     try:
-        found = datetime.datetime.fromisoformat(text)
+        found = datetime.datetime.fromisoformat(written)
         return found.timestamp() if found.tzinfo else 0.0
     except (ValueError, OverflowError):
         return 0.0

@@ -7,8 +7,10 @@ https://kubernetes.io/docs/concepts/workloads/pods/probes/
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
+
+from fairlead_operator.api.lenient import children
 
 Json = Mapping[str, Any]
 
@@ -51,11 +53,9 @@ NONE: Final[Probes] = ()
 def read_probes(spec: Json) -> Probes:
     """The containers of a pod that have a probe. The pods of one template have one object."""
     found = []
-    for raw in _objects(spec.get("containers")):
+    for raw in children(spec, "containers"):
         named = {
-            str(one.get("name")): port
-            for one in _objects(raw.get("ports"))
-            if (port := _port(one.get("containerPort")))
+            str(one.get("name")): port for one in children(raw, "ports") if (port := _port(one.get("containerPort")))
         }
         readiness, liveness = (_probe(raw.get(f"{kind}Probe"), named) for kind in ("readiness", "liveness"))
         if readiness is not None or liveness is not None:
@@ -101,7 +101,7 @@ def _http(raw: Json, named: Mapping[str, int]) -> Probe:
     if raw.get("host"):
         return Probe(problem="its host is not the pod")
     headers, host = [], ""
-    for one in _objects(raw.get("httpHeaders")):
+    for one in children(raw, "httpHeaders"):
         name, value = str(one.get("name", "")), str(one.get("value", ""))
         if name.lower() == "host":
             host = value
@@ -124,7 +124,3 @@ def _number(value: Any, named: Mapping[str, int]) -> int:
 
 def _port(value: Any) -> int:
     return value if type(value) is int and 0 < value < 65536 else 0
-
-
-def _objects(value: Any) -> Iterator[Json]:
-    return (one for one in value if isinstance(one, dict)) if isinstance(value, list) else iter(())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+
+from fairlead_operator.api.lenient import child, children
+from fairlead_operator.options import joined
 
 PATH = "/clusters?format=json"
 
@@ -26,32 +28,22 @@ class Seen(NamedTuple):
 def read(page: Any) -> dict[str, list[Seen]]:
     """Address with port -> how it is seen in each cluster that has it. What is not as Envoy writes it is left out."""
     found: dict[str, list[Seen]] = {}
-    for cluster in _objects(page, "cluster_statuses"):
-        for host in _objects(cluster, "host_statuses"):
-            where = _object(_object(host, "address"), "socket_address")
+    for cluster in children(page, "cluster_statuses"):
+        for host in children(cluster, "host_statuses"):
+            where = child(child(host, "address"), "socket_address")
             address, port = where.get("address"), where.get("port_value")
             if not isinstance(address, str) or not isinstance(port, int):
                 continue
-            health = _object(host, "health_status")
-            stats = {one.get("name"): one.get("value") for one in _objects(host, "stats")}
+            health = child(host, "health_status")
+            stats = {one.get("name"): one.get("value") for one in children(host, "stats")}
             seen = Seen(
                 bool(health.get("failed_active_health_check")),
                 bool(health.get("failed_outlier_check")),
                 _number(stats.get("rq_total")),
                 _number(stats.get("rq_error")),
             )
-            found.setdefault(f"[{address}]:{port}" if ":" in address else f"{address}:{port}", []).append(seen)
+            found.setdefault(joined(address, port), []).append(seen)
     return found
-
-
-def _object(raw: Any, name: str) -> Mapping[str, Any]:
-    value = raw.get(name) if isinstance(raw, dict) else None
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(raw: Any, name: str) -> Iterator[Mapping[str, Any]]:
-    value = raw.get(name) if isinstance(raw, dict) else None
-    return (one for one in value if isinstance(one, dict)) if isinstance(value, list) else iter(())
 
 
 def _number(value: Any) -> int:

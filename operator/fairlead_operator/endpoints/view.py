@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fairlead_operator.endpoints.admin import Seen
 from fairlead_operator.health import Row
+from fairlead_operator.status import rfc3339
 
 Json = dict[str, Any]
 #: By the name of the proxy: what it sees, by address; ``None``: it did not answer.
@@ -31,17 +31,13 @@ def _endpoint(row: Row, proxies: Sequence[Mapping[str, Sequence[Seen]]]) -> Json
         **{name: getattr(row, name) for name in ("backend", "address", "pod", "node", "zone", "weight")},
         "health": row.health.value,
         "reason": row.reason,
-        "since": _time(row.since) if row.since else "",
+        "since": rfc3339(row.since) if row.since else "",
         "proxies": len(known),
         "failedChecks": sum(any(one.failed_check for one in some) for some in known),
         "ejected": sum(any(one.ejected for one in some) for some in known),
         "requests": sum(one.requests for one in every),
         "errors": sum(one.errors for one in every),
     }
-
-
-def _time(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 _HEAD = (
