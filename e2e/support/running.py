@@ -34,7 +34,7 @@ class RunningCluster(Cluster):
         """For requests that are not JSON, or do not end: watches, metrics."""
         return self._tls
 
-    def wait_for(self, condition: Callable[[], Any], what: str, *, seconds: float = 20) -> Any:
+    def wait_for(self, condition: Callable[[], Any], what: str, *, seconds: float = 60) -> Any:
         """As of the base, but asks five times a second: pods take seconds, and the machine is theirs."""
 
         def unhurried() -> Any:

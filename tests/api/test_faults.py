@@ -53,7 +53,8 @@ def test_the_controller_manager_ends_namespaces(kube: Cluster) -> None:
         kube.apply(_config_map(name, "one"))
     kube.start_controller_manager("namespace-controller")
     try:
-        kube.wait_for(lambda: _gone(kube, name), "the namespace is gone")
+        # Those of all tests before this one are still there, and their turn may come first.
+        kube.wait_for(lambda: _gone(kube, name), "the namespace is gone", seconds=180)
     finally:
         kube.stop_controller_manager()
 
