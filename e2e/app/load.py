@@ -5,6 +5,7 @@
     GET  /results?from=N   rows from the N-th on: [seconds since the start, status, pod, milliseconds, failure, client],
                            the wall clock's time of the start, and how many handshakes showed which certificate
     POST /stop             finishes what is in flight; then `/results` is complete ("running": false)
+    POST /targets          `["10.0.0.1:8080", …]`: from now on each connection goes to the next of them, whatever it is like
 
 A row's failure is "" or how the request failed: `connect`, `reset`, `timeout`, `protocol`. Nothing is ever retried.
 Each of the `--clients` is a client of its own: it keeps its connection and, with `--cookies`, what it is told to keep.
@@ -39,6 +40,7 @@ class Load:
         self.certificates: collections.Counter[str] = collections.Counter()
         self.started, self.epoch = time.monotonic(), time.time()
         self.stopping = threading.Event()
+        self.targets = Targets()
         self._turns = itertools.count()
         self._threads = [threading.Thread(target=self._client, args=(number,)) for number in range(asked.clients)]
 
@@ -55,7 +57,7 @@ class Load:
             thread.join()
 
     def _client(self, number: int) -> None:
-        client = Client(self.asked, self.certificates)
+        client = Client(self.asked, self.certificates, self.targets)
         while not self.stopping.is_set():
             # Each turn has its time, whoever takes it: the rate holds also while some requests are slow.
             due = self.started + next(self._turns) / self.asked.rate
@@ -70,6 +72,22 @@ class Load:
         client.close()
 
 
+class Targets:
+    """Plain round robin over a list that somebody else keeps; while there is none, everything goes to the URL."""
+
+    def __init__(self) -> None:
+        self._list: list[tuple[str, int]] = []
+        self._turns = itertools.count()
+
+    def replace(self, addresses: Sequence[str]) -> None:
+        split = [address.rpartition(":") for address in addresses]
+        self._list = [(host, int(port)) for host, _, port in split]
+
+    def next(self, otherwise: tuple[str, int]) -> tuple[str, int]:
+        targets = self._list
+        return targets[next(self._turns) % len(targets)] if targets else otherwise
+
+
 _TLS = ssl.create_default_context()
 _TLS.check_hostname, _TLS.verify_mode = False, ssl.CERT_NONE
 
@@ -77,8 +95,8 @@ _TLS.check_hostname, _TLS.verify_mode = False, ssl.CERT_NONE
 class Client:
     """One client: a connection that it keeps, cookies that it keeps where asked to."""
 
-    def __init__(self, asked: argparse.Namespace, certificates: collections.Counter[str]) -> None:
-        self.asked, self.certificates = asked, certificates
+    def __init__(self, asked: argparse.Namespace, certificates: collections.Counter[str], targets: Targets) -> None:
+        self.asked, self.certificates, self.targets = asked, certificates, targets
         self.target = urllib.parse.urlsplit(asked.url)
         self.path = self.target._replace(scheme="", netloc="").geturl() or "/"
         self.headers = dict(header.split(":", 1) for header in asked.header)
@@ -111,8 +129,8 @@ class Client:
     def _connected(self) -> http.client.HTTPConnection:
         """A connection; for https with the host's SNI. Whose certificate it is is counted, not judged."""
         secure = self.target.scheme == "https"
-        port = self.target.port or (443 if secure else 80)
-        connection = http.client.HTTPConnection(self.target.hostname or "", port, timeout=self.asked.timeout)
+        url = (self.target.hostname or "", self.target.port or (443 if secure else 80))
+        connection = http.client.HTTPConnection(*self.targets.next(url), timeout=self.asked.timeout)
         connection.connect()
         if secure:
             connection.sock = _TLS.wrap_socket(connection.sock, server_hostname=self.asked.host or None)
@@ -159,8 +177,12 @@ def serve(load: Load, port: int) -> http.server.HTTPServer:
             )
 
         def do_POST(self) -> None:
-            load.stop()
-            self._answer({"running": False, "count": len(load.rows)})
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            if self.path.partition("?")[0] == "/targets":
+                load.targets.replace(json.loads(body))
+            else:
+                load.stop()
+            self._answer({"running": load.running(), "count": len(load.rows)})
 
         def _answer(self, body: dict[str, object]) -> None:
             data = json.dumps(body).encode()

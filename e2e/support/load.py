@@ -27,7 +27,7 @@ class Load:
         labels: dict[str, str] | None = None,
         annotations: dict[str, str] | None = None,
     ) -> None:
-        self._cluster, self._namespace, self._name, self._way = cluster, namespace, name, way
+        self._cluster, self._namespace, self._name, self.way = cluster, namespace, name, way
         cluster.apply(objects.load(namespace, name, arguments, node=node, labels=labels, annotations=annotations))
 
     def started(self) -> None:
@@ -43,7 +43,7 @@ class Load:
         found = self._results(0)
         return Report(
             tuple(
-                Request(found["epoch"] + began, status, pod, milliseconds, failure, f"{self._name}/{client}", self._way)
+                Request(found["epoch"] + began, status, pod, milliseconds, failure, f"{self._name}/{client}", self.way)
                 for began, status, pod, milliseconds, failure, client in found["rows"]
             )
         )
@@ -56,6 +56,10 @@ class Load:
         """Wait until *count* more requests are done: so that a test judges enough of them, however fast they are."""
         last = len(self._results(0)["rows"]) + count - 1
         self._cluster.wait_for(lambda: self._results(last)["rows"], f"{count} more requests", seconds=seconds)
+
+    def targets(self, addresses: list[str]) -> None:
+        """From now on each connection goes to the next of *addresses*."""
+        self._cluster.request("POST", self._path("targets"), addresses)
 
     def stop(self) -> Report:
         self._cluster.request("POST", self._path("stop"))
@@ -74,6 +78,7 @@ class Loads:
 
     def __init__(self, loads: Iterable[Load]) -> None:
         self._loads = list(loads)
+        self.ways = {load.way: load for load in self._loads}
         for load in self._loads:
             load.started()
 

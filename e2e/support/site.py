@@ -15,6 +15,8 @@ from tests.support.kube import ApiError
 #: Labels of pods that have a sidecar.
 CALLER = {"e2e": "caller"}
 EVERY_WAY = ("the gateway", "a sidecar")
+#: Without Fairlead: to the Service's address, and to one pod after the other whatever it is like (`round_robin`).
+OTHER_WAYS = ("kube-proxy", "plain round robin")
 
 
 class Site:
@@ -55,6 +57,8 @@ class Site:
             self.injected()
             self._callers += 1
             host, labels = "127.0.0.1", CALLER
+        elif way in OTHER_WAYS:
+            host = self._address(self.namespace, "web")
         else:
             host = self._gateway()
         words = ["--url", f"{scheme}://{host}/", "--host", self.hostname, *arguments]
@@ -63,8 +67,11 @@ class Site:
 
     def _gateway(self) -> str:
         """Its address: the cluster's DNS is not what the scenarios are about."""
-        name, namespace = "fairlead-gateway-edge", "fairlead-system"
-        return str(self.cluster.request("GET", f"/api/v1/namespaces/{namespace}/services/{name}")["spec"]["clusterIP"])
+        return self._address("fairlead-system", "fairlead-gateway-edge")
+
+    def _address(self, namespace: str, service: str) -> str:
+        path = f"/api/v1/namespaces/{namespace}/services/{service}"
+        return str(self.cluster.request("GET", path)["spec"]["clusterIP"])
 
     def injected(self) -> None:
         """Wait until the API server asks about pods of the namespace: the leader has written it into the webhook."""
