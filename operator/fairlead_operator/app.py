@@ -21,6 +21,7 @@ from fairlead_operator import handlers
 from fairlead_operator.api.config import OperatorConfig
 from fairlead_operator.api.meta import Ref, ref_of
 from fairlead_operator.endpoints.scout import Scout
+from fairlead_operator.events.writer import EventWriter
 from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.gateways.service import GatewayServices
 from fairlead_operator.injection.assembly import Injection, settings_of
@@ -82,8 +83,8 @@ class OperatorOptions:
 class _Policies:
     """Where policies go: to the control plane and to the writer of their statuses."""
 
-    def __init__(self, plane: ControlPlane, writer: StatusWriter) -> None:
-        self._plane, self._writer = plane, writer
+    def __init__(self, plane: ControlPlane, writer: StatusWriter, events: EventWriter) -> None:
+        self._plane, self._writer, self._events = plane, writer, events
 
     def apply(self, raw: dict[str, Any]) -> None:
         ref = ref_of(raw)
@@ -94,6 +95,7 @@ class _Policies:
 
     def delete(self, ref: Ref) -> None:
         self._writer.forget(ref)
+        self._events.forget(ref)
         self._plane.delete(ref)
 
 
@@ -101,7 +103,7 @@ class Operator:
     """Everything that one run owns. Made by ``running``.
 
     Attributes:
-        plane, server, writer, policies, reflectors, kopf: the parts; for status pages and tests.
+        plane, server, writer, events, policies, reflectors, kopf: the parts; for status pages and tests.
         replica: of an installation of several; ``None`` beside a cluster.
         ending: it has been told to end, and is ready no more.
         xds_port, status_port: where they listen.
@@ -110,7 +112,8 @@ class Operator:
     def __init__(self, options: OperatorOptions, client: KubeClient) -> None:
         self.options, self.client = options, client
         self.metrics, self.store = Metrics(), Store()
-        self.writer, self.replica = StatusWriter(client), self._replica()
+        self.events = EventWriter(client, _name(options))
+        self.writer, self.replica = StatusWriter(client, on_written=self.events.written), self._replica()
         self.plane = ControlPlane(
             self.store,
             self._proxies,
@@ -148,7 +151,7 @@ class Operator:
             Reflector(kind, client, self.plane, timings=options.timings, on_back=lambda: self.policies.sweep_soon())
             for kind in KINDS
         ]
-        self.policies = PolicySource(client, _Policies(self.plane, self.writer), sweep=options.sweep)
+        self.policies = PolicySource(client, _Policies(self.plane, self.writer, self.events), sweep=options.sweep)
         self.kopf = self._supervised_kopf()
         self.status = StatusServer(
             self.plane,
@@ -165,7 +168,7 @@ class Operator:
         config = self.options.config
         if config is None:
             return None
-        identity = Identity(name=config.replica or socket.gethostname().lower(), uid=self.options.pod_uid)
+        identity = Identity(name=_name(self.options), uid=self.options.pod_uid)
         return Replica(self.client, config, identity, settle=self.options.settle)
 
     def _lead_gateways(self, replica: Replica, config: OperatorConfig) -> None:
@@ -305,6 +308,12 @@ class Operator:
         self.metrics.propagation.observe(report.seconds)
 
 
+def _name(options: OperatorOptions) -> str:
+    """Of this replica."""
+    given = options.config.replica if options.config is not None else ""
+    return given or socket.gethostname().lower()
+
+
 def _access(config: OperatorConfig | None) -> Access:
     if config is None:
         return EVERYTHING
@@ -344,7 +353,8 @@ async def running(options: OperatorOptions) -> AsyncIterator[Operator]:
         await operator.listen(stack)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         started = [tasks.create_task(reflector.run()) for reflector in operator.reflectors]
-        started += [tasks.create_task(operator.policies.run()), tasks.create_task(operator.follow())]
+        always = (operator.policies.run(), operator.follow(), operator.events.run())
+        started += [tasks.create_task(one) for one in always]
         if operator.replica is not None:
             started += [tasks.create_task(one) for one in operator.replica.run()]
         if operator.trust is not None:

@@ -64,6 +64,10 @@ def _always() -> bool:
     return True
 
 
+def _nobody(_ref: Ref, _uid: str, _before: Status, _after: Status) -> None:
+    pass
+
+
 class StatusWriter:
     """All methods belong to the thread of the event loop.
 
@@ -72,7 +76,15 @@ class StatusWriter:
         failures: how many it did not.
     """
 
-    def __init__(self, client: Patcher, *, backoff: tuple[float, float] = (0.2, 30.0)) -> None:
+    def __init__(
+        self,
+        client: Patcher,
+        *,
+        backoff: tuple[float, float] = (0.2, 30.0),
+        on_written: Callable[[Ref, str, Status, Status], None] = _nobody,
+    ) -> None:
+        """*on_written* is told of each write: the policy, its uid, the status before and after."""
+        self._on_written = on_written
         self.writes = self.failures = 0
         self._client, self._backoff = client, backoff
         self._entries: dict[Ref, _Entry] = {}
@@ -154,14 +166,16 @@ class StatusWriter:
             entry.task = None
 
     async def _write(self, ref: Ref, entry: _Entry) -> None:
-        wanted = entry.wanted
+        wanted, before = entry.wanted, entry.actual  # a watch may show our own write before the answer is here
         assert wanted is not None
         # The identity is a precondition: an object of the same name that came after is not ours to write to.
-        patch = {"metadata": {"uid": entry.uid}, "status": difference(entry.actual, wanted)}
+        patch = {"metadata": {"uid": entry.uid}, "status": difference(before, wanted)}
         path = f"{PATH}/namespaces/{ref.namespace}/{PLURAL}/{ref.name}/status"
         raw = await self._client.merge_patch(path, patch)
         self.writes += 1
         now, actual = seen(raw), raw.get("status") or {}
         entry.written = (wanted, actual)
+        if now.uid == entry.uid:
+            self._on_written(ref, entry.uid, before, actual)
         if now.uid == entry.uid and now.version >= entry.version:
             entry.version, entry.actual = now.version, actual

@@ -187,3 +187,32 @@ async def test_a_probe_of_real_pods_is_what_proxies_ask(place: Place) -> None:
         await asyncio.sleep(0.05)
     name = f"{place.site.namespace}/web"
     assert status["activeChecks"] == [{"backend": name, "interval": "3s", "perSecond": "0.333"}]
+
+
+async def test_transitions_become_events_of_the_policy(place: Place) -> None:
+    await place.made()
+    await place.has(**ALL)
+    await place.site.until(place.policy, "Programmed", "True")
+    await place.site.counted(place.policy, "3/3")
+
+    await place.pod(1, started=False)
+    await place.unhealthy("its startup probe has not passed")
+    await place.pod(1)
+    await place.site.counted(place.policy, "3/3")
+    of_policy = "involvedObject.kind=LoadBalancerPolicy,involvedObject.name=shop"
+    path = f"/api/v1/namespaces/{place.site.namespace}/events?fieldSelector={of_policy}"
+    wanted = [
+        ("Warning", "EndpointExcluded", "its startup probe has not passed"),
+        ("Normal", "EndpointHealthy", "healthy again"),
+    ]
+    found: list[tuple[str, str, str]] = []
+    for _ in range(300):
+        items = (await asyncio.to_thread(place.kube.request, "GET", path))["items"]
+        found = [
+            (one["type"], one["reason"], one["message"]) for one in sorted(items, key=lambda one: one["eventTime"])
+        ]
+        if len(found) == len(wanted):
+            break
+        await asyncio.sleep(0.05)
+    where = f"{place.site.namespace}/web:http: pod web-1 (10.9.0.1:8080)"
+    assert found == [(kind, reason, f"{where}: {words}") for kind, reason, words in wanted]

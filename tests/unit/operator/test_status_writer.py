@@ -213,3 +213,18 @@ async def test_a_write_in_flight_is_given_up_with_the_lead() -> None:
     writer.write(SHOP, {"a": 2})
     await settle()
     assert api.status == {"a": 2}
+
+
+async def test_each_write_is_told_with_what_was_there_before() -> None:
+    api, told = Api(), list[tuple[Any, Any]]()
+    writer = StatusWriter(api, on_written=lambda _ref, _uid, before, after: told.append((before, after)))
+    writer.seen(SHOP, api.raw())
+    api.gate.clear()
+    writer.write(SHOP, {"a": 1})
+    await settle()
+    api.gate.set()
+    await settle()
+    writer.seen(SHOP, api.raw())
+    writer.write(SHOP, {"a": 2})
+    await settle()
+    assert told == [({}, {"a": 1}), ({"a": 1}, {"a": 2})]

@@ -1,0 +1,77 @@
+"""How many events a policy may make: some at once, then one now and then; what is left out is counted and told. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.events.transitions import Transition
+
+#: Events at once, and seconds until there is room for one more. A rollout of ten pods fits; a flapping pod does not.
+BURST: Final = 25
+EVERY: Final = 30.0
+#: Seconds in which the same words are not said again.
+SAME: Final = 10.0
+#: Events of one process: the API server keeps each for an hour.
+ALL_BURST: Final = 200
+ALL_EVERY: Final = 0.5
+#: Longest note (events.k8s.io/v1 ``note``: 1 kB).
+LONGEST: Final = 1024
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Room for events, filled at a rate."""
+
+    burst: float
+    every: float
+    room: float
+    at: float
+
+    def take(self, now: float) -> bool:
+        self.room = min(self.burst, self.room + max(0.0, now - self.at) / self.every)
+        self.at = now
+        if self.room < 1:
+            return False
+        self.room -= 1
+        return True
+
+
+class Limit:
+    """One for a process. *now* is any clock in seconds that does not go back."""
+
+    def __init__(self) -> None:
+        self._all: _Bucket | None = None
+        self._policies: dict[Ref, _Bucket] = {}
+        self._left_out: dict[Ref, int] = {}
+        self._last: dict[Ref, dict[Transition, float]] = {}
+
+    def admit(self, ref: Ref, one: Transition, now: float) -> Transition | None:
+        """*one* as it may be told of the policy *ref*; ``None``: not now."""
+        said = self._last.setdefault(ref, {})
+        for old in [old for old, at in said.items() if at <= now - SAME]:
+            del said[old]
+        if one in said:
+            return None
+        bucket = self._policies.setdefault(ref, _Bucket(BURST, EVERY, BURST, now))
+        self._all = self._all or _Bucket(ALL_BURST, ALL_EVERY, ALL_BURST, now)
+        if not (bucket.take(now) and self._all.take(now)):
+            self._left_out[ref] = self._left_out.get(ref, 0) + 1
+            return None
+        said[one] = now
+        return one._replace(note=_short(one.note, self._left_out.pop(ref, 0)))
+
+    def forget(self, ref: Ref) -> None:
+        """The policy is gone."""
+        for kept in (self._policies, self._left_out, self._last):
+            kept.pop(ref, None)
+
+
+def _short(note: str, left_out: int) -> str:
+    more = f" ({left_out} events before this one were left out: there were too many)" if left_out else ""
+    room = LONGEST - len(more.encode())
+    whole = note.encode()
+    if len(whole) > room:
+        note = whole[: room - 3].decode(errors="ignore") + "…"
+    return note + more

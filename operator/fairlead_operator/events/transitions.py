@@ -1,0 +1,110 @@
+"""Two statuses of a policy, one after the other -> what happened between them. Pure.
+
+The status that was written last is in the API server: so whichever replica writes, each transition is told once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from fairlead_operator.api.lenient import child, children, text
+
+#: How a condition stands when all is well.
+_WELL: Final = {"Accepted": "True", "ResolvedRefs": "True", "Programmed": "True", "Degraded": "False"}
+#: On the way, or nothing to do with the policy: proxies come and go.
+_PASSING: Final = frozenset({"Pending", "NoProxies", "NotUsed", "NotAccepted"})
+#: What a status lists at most (``bindings.LISTED``): a list as long as that may lack some.
+_FULL: Final = 20
+
+Status = Mapping[str, Any]
+
+
+class Transition(NamedTuple):
+    """One event.
+
+    Attributes:
+        warning: it is an event of type Warning; else Normal.
+        reason: one word for programs (events.k8s.io/v1 ``reason``).
+        note: for people.
+    """
+
+    warning: bool
+    reason: str
+    note: str
+
+
+def transitions(before: Status, after: Status) -> list[Transition]:
+    """What to tell. Of a policy that had no status yet only what is wrong."""
+    return [*_conditions(before, after), *_endpoints(before, after), *_ejected(before, after)]
+
+
+def _conditions(before: Status, after: Status) -> Iterator[Transition]:
+    known = {text(one, "type"): one for one in children(before, "conditions")}
+    for one in children(after, "conditions"):
+        kind, reason, note = (text(one, name) for name in ("type", "reason", "message"))
+        was = known.get(kind)
+        well = text(one, "status") == _WELL.get(kind)
+        was_well = was is None or text(was, "status") == _WELL.get(kind)
+        if not well:
+            if reason not in _PASSING and (was_well or (was is not None and _said(was) != _said(one))):
+                yield Transition(True, reason, f"{kind}: {note}")
+        elif was is not None and not was_well and text(was, "reason") not in _PASSING:
+            yield Transition(False, _good(kind), f"{kind}: {note}" if note else f"not {text(was, 'reason')} any more")
+
+
+def _said(condition: Mapping[str, Any]) -> tuple[str, str]:
+    return text(condition, "status"), text(condition, "reason")
+
+
+def _good(kind: str) -> str:
+    return "Recovered" if kind == "Degraded" else kind
+
+
+def _endpoints(before: Status, after: Status) -> Iterator[Transition]:
+    if "unhealthyEndpoints" not in before:  # the first status: what starts is not ready, and that is no news
+        return
+    old = {_key(one): one for one in children(before, "unhealthyEndpoints")}
+    new = {_key(one): one for one in children(after, "unhealthyEndpoints")}
+    ready_before, ready = (_ready(status) for status in (before, after))
+    if max(len(old), len(new)) >= _FULL:
+        if ready_before != ready:
+            note = f"{child(after, 'endpoints').get('summary', ready)} endpoints are healthy, {ready_before} were"
+            yield Transition(ready < ready_before, "EndpointsChanged", note)
+        return
+    for key, one in new.items():
+        health = text(one, "health")
+        if key not in old or text(old[key], "health") != health:
+            # Ending is what pods do when they are told to.
+            yield Transition(health != "Draining", f"Endpoint{health}", f"{_who(one)}: {text(one, 'reason')}")
+    back = [one for key, one in old.items() if key not in new and text(one, "health") != "Draining"]
+    # Whoever is not listed any more is healthy, or is not there: the count of the healthy tells which.
+    if back and ready - ready_before >= len(back):
+        for one in back:
+            yield Transition(False, "EndpointHealthy", f"{_who(one)}: healthy again")
+
+
+def _ejected(before: Status, after: Status) -> Iterator[Transition]:
+    old = {_key(one): one for one in children(before, "ejectedEndpoints")}
+    new = {_key(one): one for one in children(after, "ejectedEndpoints")}
+    for key, one in new.items():
+        if key not in old:
+            yield Transition(True, "EndpointEjected", f"{_who(one)}: {text(one, 'reason')}")
+    if len(old) < _FULL and len(new) < _FULL:
+        for key, one in old.items():
+            if key not in new:
+                yield Transition(False, "EndpointReturned", f"{_who(one)}: no proxy keeps it out any more")
+
+
+def _key(one: Mapping[str, Any]) -> tuple[str, str]:
+    return text(one, "backend"), text(one, "address")
+
+
+def _ready(status: Status) -> int:
+    found = child(status, "endpoints").get("ready")
+    return found if type(found) is int else 0
+
+
+def _who(one: Mapping[str, Any]) -> str:
+    pod = text(one, "pod")
+    return f"{text(one, 'backend')}: {f'pod {pod} ' if pod else ''}({text(one, 'address')})"

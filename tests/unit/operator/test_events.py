@@ -1,0 +1,251 @@
+"""Events of policies: what two statuses differ in, how many are told, and what is written."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.events.limit import ALL_BURST, BURST, EVERY, LONGEST, SAME, Limit
+from fairlead_operator.events.transitions import Transition, transitions
+from fairlead_operator.events.writer import EventWriter, manifest
+from fairlead_operator.sources.client import ApiError
+
+SHOP = Ref("LoadBalancerPolicy", "shop", "shop")
+NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, 678, datetime.UTC)
+
+
+def condition(kind: str, status: str, reason: str, message: str = "") -> dict[str, Any]:
+    return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
+def status(*conditions: dict[str, Any], ready: int = 3, **more: Any) -> dict[str, Any]:
+    counts = {"ready": ready, "summary": f"{ready}/3"}
+    return {"conditions": list(conditions), "endpoints": counts, "unhealthyEndpoints": [], **more}
+
+
+def unfit(number: int, health: str = "Excluded", reason: str = "not ready") -> dict[str, Any]:
+    return {
+        "backend": "shop/web:http",
+        "address": f"10.0.0.{number}:80",
+        "pod": f"web-{number}",
+        "health": health,
+        "reason": reason,
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (
+            condition("Programmed", "True", "Programmed"),
+            condition("Programmed", "False", "Rejected", "1/2 proxies; refused by edge-1: no"),
+            [Transition(True, "Rejected", "Programmed: 1/2 proxies; refused by edge-1: no")],
+        ),
+        (
+            condition("Programmed", "False", "Rejected", "1/2 proxies; refused by edge-1: no"),
+            condition("Programmed", "True", "Programmed", "2/2 proxies have acknowledged generation 2"),
+            [Transition(False, "Programmed", "Programmed: 2/2 proxies have acknowledged generation 2")],
+        ),
+        (
+            condition("ResolvedRefs", "True", "ResolvedRefs"),
+            condition("ResolvedRefs", "False", "BackendNotFound", "spec.routes[0]: no Service shop/web"),
+            [Transition(True, "BackendNotFound", "ResolvedRefs: spec.routes[0]: no Service shop/web")],
+        ),
+        (
+            condition("Degraded", "True", "NodesInDoubt", "7 of 9 nodes"),
+            condition("Degraded", "False", "Fine"),
+            [Transition(False, "Recovered", "not NodesInDoubt any more")],
+        ),
+        (
+            condition("Degraded", "True", "NodesInDoubt", "7 of 9 nodes"),
+            condition("Degraded", "True", "ProbeNotUsable", "exec"),
+            [Transition(True, "ProbeNotUsable", "Degraded: exec")],
+        ),
+        # Proxies come and go, and every change is pending for a moment.
+        (condition("Programmed", "True", "Programmed"), condition("Programmed", "False", "Pending"), []),
+        (condition("Programmed", "False", "Pending"), condition("Programmed", "True", "Programmed"), []),
+        (condition("Programmed", "False", "NoProxies"), condition("Programmed", "True", "Programmed"), []),
+        (condition("Degraded", "True", "X", "6 of 9"), condition("Degraded", "True", "X", "7 of 9"), []),
+    ],
+)
+def test_conditions(before: dict[str, Any], after: dict[str, Any], told: list[Transition]) -> None:
+    assert transitions(status(before), status(after)) == told
+
+
+def test_a_new_policy_tells_what_is_wrong_with_it_and_nothing_else() -> None:
+    bad = condition("Accepted", "False", "Conflicted", "spec.listeners[0].port: taken")
+    new = status(bad, condition("Programmed", "False", "NotAccepted"), unhealthyEndpoints=[unfit(1)])
+    assert transitions({}, new) == [Transition(True, "Conflicted", "Accepted: spec.listeners[0].port: taken")]
+    assert transitions({}, status(condition("Accepted", "True", "Accepted"))) == []
+
+
+def test_endpoints_that_leave_and_come_back() -> None:
+    well, ill = status(), status(ready=2, unhealthyEndpoints=[unfit(1)])
+    assert transitions(well, ill) == [
+        Transition(True, "EndpointExcluded", "shop/web:http: pod web-1 (10.0.0.1:80): not ready")
+    ]
+    assert transitions(ill, well) == [
+        Transition(False, "EndpointHealthy", "shop/web:http: pod web-1 (10.0.0.1:80): healthy again")
+    ]
+
+
+def test_an_endpoint_that_is_listed_no_more_because_it_is_gone_is_not_called_healthy() -> None:
+    assert transitions(status(ready=2, unhealthyEndpoints=[unfit(1)]), status(ready=2)) == []
+
+
+def test_an_end_that_was_asked_for_is_no_warning() -> None:
+    draining = unfit(1, "Draining", "terminating")
+    assert transitions(status(), status(ready=2, unhealthyEndpoints=[draining])) == [
+        Transition(False, "EndpointDraining", "shop/web:http: pod web-1 (10.0.0.1:80): terminating")
+    ]
+    assert transitions(status(ready=2, unhealthyEndpoints=[draining]), status(ready=3)) == []
+
+
+def test_more_than_a_status_lists_are_told_as_a_count() -> None:
+    many = [unfit(number) for number in range(20)]
+    assert transitions(status(ready=23), status(ready=3, unhealthyEndpoints=many)) == [
+        Transition(True, "EndpointsChanged", "3/3 endpoints are healthy, 23 were")
+    ]
+    assert transitions(status(ready=3, unhealthyEndpoints=many), status(ready=3, unhealthyEndpoints=many[1:])) == []
+
+
+def test_ejections() -> None:
+    one = {**unfit(1), "reason": "ejected by 2 of 3 proxies"}
+    assert transitions(status(), status(ejectedEndpoints=[one])) == [
+        Transition(True, "EndpointEjected", "shop/web:http: pod web-1 (10.0.0.1:80): ejected by 2 of 3 proxies")
+    ]
+    assert transitions(status(ejectedEndpoints=[one]), status(ejectedEndpoints=[])) == [
+        Transition(False, "EndpointReturned", "shop/web:http: pod web-1 (10.0.0.1:80): no proxy keeps it out any more")
+    ]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "conditions",
+                    "unhealthyEndpoints",
+                    "ejectedEndpoints",
+                    "endpoints",
+                    "ready",
+                    "type",
+                    "status",
+                    "health",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["conditions", "unhealthyEndpoints", "endpoints"]), JSON), JSON)
+def test_a_status_that_somebody_else_has_written_does_no_harm(before: Any, after: Any) -> None:
+    transitions(before, after if isinstance(after, dict) else {})
+
+
+def _numbered(number: int) -> Transition:
+    return Transition(True, "EndpointExcluded", f"pod {number}")
+
+
+def test_a_burst_then_now_and_then_and_what_is_left_out_is_told() -> None:
+    limit = Limit()
+    told = [limit.admit(SHOP, _numbered(number), 0.0) for number in range(BURST + 10)]
+    assert told[:BURST] == [_numbered(number) for number in range(BURST)]
+    assert told[BURST:] == [None] * 10
+    assert limit.admit(SHOP, _numbered(99), EVERY - 1) is None
+    later = limit.admit(SHOP, _numbered(100), EVERY)
+    assert later is not None
+    assert later.note == "pod 100 (11 events before this one were left out: there were too many)"
+    # Another policy has room of its own.
+    assert limit.admit(Ref("LoadBalancerPolicy", "shop", "other"), _numbered(1), EVERY) == _numbered(1)
+
+
+def test_the_same_words_are_not_said_twice_in_a_row() -> None:
+    limit = Limit()
+    assert limit.admit(SHOP, _numbered(1), 0.0) is not None
+    assert limit.admit(SHOP, _numbered(1), SAME - 1) is None
+    assert limit.admit(SHOP, _numbered(1), SAME) is not None
+
+
+def test_all_policies_together_are_bounded() -> None:
+    limit = Limit()
+    told = [limit.admit(Ref("LoadBalancerPolicy", "shop", f"p{n}"), _numbered(n), 0.0) for n in range(1000)]
+    assert sum(one is not None for one in told) == ALL_BURST
+
+
+def test_an_hour_of_flips_is_a_bounded_number_of_events() -> None:
+    limit = Limit()
+    told = sum(limit.admit(SHOP, _numbered(second % 2), float(second)) is not None for second in range(3600))
+    assert told <= BURST + 3600 / EVERY
+
+
+@given(st.text(max_size=2000))
+def test_notes_have_the_length_that_the_api_allows(note: str) -> None:
+    found = Limit().admit(SHOP, Transition(False, "X", note), 0.0)
+    assert found is not None
+    assert len(found.note.encode()) <= LONGEST
+
+
+def test_an_event_is_about_its_policy() -> None:
+    made = manifest(SHOP, "u1", Transition(True, "Rejected", "no"), instance="fairlead-operator-x", now=NOW)
+    name = made["metadata"].pop("name")
+    assert name.startswith("shop.")
+    assert made == {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"namespace": "shop"},
+        "eventTime": "2026-01-02T03:04:05.000678Z",
+        "type": "Warning",
+        "reason": "Rejected",
+        "action": "Balancing",
+        "note": "no",
+        "reportingController": "fairlead.dev/operator",
+        "reportingInstance": "fairlead-operator-x",
+        "regarding": {
+            "apiVersion": "fairlead.dev/v1alpha1",
+            "kind": "LoadBalancerPolicy",
+            "namespace": "shop",
+            "name": "shop",
+            "uid": "u1",
+        },
+    }
+
+
+class Api:
+    """Takes events; refuses as often as it is told to."""
+
+    def __init__(self, refuse: int = 0) -> None:
+        self.refuse, self.made = refuse, list[tuple[str, str]]()
+
+    async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if self.refuse:
+            self.refuse -= 1
+            raise ApiError(403, "not yours")
+        self.made.append((path, body["reason"]))
+        return body
+
+
+async def test_a_refused_event_is_told_and_the_next_is_written(caplog: pytest.LogCaptureFixture) -> None:
+    api = Api(refuse=1)
+    events = EventWriter(api, "one")
+    running = asyncio.create_task(events.run())
+    events.written(SHOP, "u1", status(), status(ready=2, unhealthyEndpoints=[unfit(1)]))
+    events.written(SHOP, "u1", status(ready=2, unhealthyEndpoints=[unfit(1)]), status())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    running.cancel()
+    assert api.made == [("/apis/events.k8s.io/v1/namespaces/shop/events", "EndpointHealthy")]
+    assert events.writes == 1
+    assert "not yours" in caplog.text
