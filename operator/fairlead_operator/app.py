@@ -11,24 +11,23 @@ import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from typing import Any
-
-import aiohttp
 
 from fairlead_operator import handlers
 from fairlead_operator.api.config import OperatorConfig
 from fairlead_operator.api.meta import Ref, ref_of
+from fairlead_operator.endpoints.ejections import Ejections
 from fairlead_operator.endpoints.scout import Scout
+from fairlead_operator.endpoints.targets import Target, of_pods, unknown
 from fairlead_operator.events.writer import EventWriter
 from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.gateways.service import GatewayServices
 from fairlead_operator.injection.assembly import Injection, settings_of
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.metrics import Metrics
-from fairlead_operator.options import StartError, joined, split
-from fairlead_operator.pod_bootstrap import STATUS_PORT
+from fairlead_operator.options import StartError, split
 from fairlead_operator.progress import Report
 from fairlead_operator.replicas.assembly import Identity, Replica
 from fairlead_operator.sources.client import ConfigError, KubeClient, connect
@@ -141,6 +140,7 @@ class Operator:
             self.replica.join(self.plane, self.writer, timings=options.timings)
             assert options.config is not None  # an installation has replicas
             self._lead_gateways(self.replica, options.config)
+            self.replica.leadership.add_duty("ejections", Ejections(self.plane, self._targets).run)
             if self.trust is not None:
                 self.replica.leadership.add_duty("certificates", self.trust.lead)
             if self.injection is not None:
@@ -159,7 +159,7 @@ class Operator:
             proxies=lambda: len(self.server.proxies()),
             unready=self._unready,
             status_writes=lambda: self.writer.writes,
-            scout=Scout(self.plane, self._proxies, self._admin),
+            scout=Scout(self.plane, self._targets),
         )
         self.xds_port = self.status_port = 0
         self.ending = False
@@ -294,12 +294,11 @@ class Operator:
     def _proxies(self) -> list[Proxy]:
         return self.server.proxies()
 
-    def _admin(self, proxy: Proxy) -> tuple[aiohttp.BaseConnector | None, str] | None:
-        """How the Envoy of a pod is asked: at the port where its health and metrics are."""
-        pod = self.plane.world.pods.by_uid(proxy.identity.pod_uid) if proxy.identity.pod_uid else None
-        if pod is None or not pod.state.ip:
-            return None
-        return None, f"http://{joined(pod.state.ip, STATUS_PORT)}"
+    def _targets(self, keys: Collection[str]) -> list[Target]:
+        """How the Envoys of pods are asked: at the port where their health and metrics are. Whoever else is connected is not."""
+        config = self.options.config
+        known = list(of_pods(self.plane.world.pods, config.namespace, keys)) if config is not None else []
+        return [*known, *unknown(self.server.proxies(), known, keys)]
 
     def _report(self, report: Report) -> None:
         if report.refusal:

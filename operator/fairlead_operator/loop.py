@@ -26,6 +26,7 @@ from fairlead_operator.quarantine import Quarantine
 from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
 from fairlead_operator.replicas.peers import Doubt, Peers
+from fairlead_operator.status import Ejected
 from fairlead_operator.statuses import Statuses, StatusSink
 from fairlead_operator.tally import Tally
 from fairlead_operator.world import Changed, Lane, World
@@ -444,6 +445,11 @@ class ControlPlane:
     def doubt(self, policies: Doubt) -> None:
         """Other replicas' proxies have changed what some of *policies* say; ``None``: any."""
         self._mark_status(policies)
+
+    def ejected(self, found: Mapping[Ref, tuple[Ejected, ...]] | None) -> None:
+        """The endpoints that proxies keep out by themselves, for each policy; ``None``: nobody asks any more."""
+        if doubted := self._statuses.ejected(found):
+            self._mark_status(doubted)
 
     def say_again(self, actual: Mapping[Ref, dict[str, Any]]) -> None:
         """Hand on the status of every policy, computed after what is *actual*: somebody writes them from now on."""

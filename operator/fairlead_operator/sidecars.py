@@ -105,6 +105,10 @@ class Pods:
         """The pods of *namespace*."""
         return self._by_namespace.get(namespace, {}).values()
 
+    def everyone(self) -> Iterator[Pod]:
+        """Every pod."""
+        return (pod for there in self._by_namespace.values() for pod in there.values())
+
     def namespaces(self) -> set[str]:
         """The namespaces that have a policy of sidecars: new pods there are asked about."""
         return set(self._by_selector())

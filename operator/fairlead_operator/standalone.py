@@ -7,14 +7,14 @@ import contextlib
 import errno
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
-
-import aiohttp
 
 from fairlead_operator import bootstrap, folders
 from fairlead_operator.api.meta import Ref
+from fairlead_operator.endpoints.ejections import Ejections
 from fairlead_operator.endpoints.scout import Scout
+from fairlead_operator.endpoints.targets import Target, unknown
 from fairlead_operator.envoy import Envoy, EnvoyError
 from fairlead_operator.envoys import Envoys
 from fairlead_operator.loop import ControlPlane
@@ -60,11 +60,14 @@ class Standalone:
     def _proxies(self) -> list[Proxy]:
         return self.server.proxies()
 
-    def _admin(self, proxy: Proxy) -> tuple[aiohttp.BaseConnector | None, str] | None:
-        """How an Envoy is asked that runs beside this process."""
-        mine = (envoy for envoy in self.envoys.now if envoy.admin and _node(envoy.name) == proxy.node.id)
-        envoy = next(mine, None)
-        return (aiohttp.UnixConnector(envoy.admin), "http://envoy") if envoy is not None else None
+    def _targets(self, keys: Collection[str]) -> list[Target]:
+        """The Envoys that run beside this process, and those that somebody else has started."""
+        mine = [
+            Target(_node(envoy.name), envoy.name, "http://envoy", envoy.admin)
+            for envoy in self.envoys.now
+            if envoy.admin and envoy.name in keys
+        ]
+        return [*mine, *unknown(self.server.proxies(), mine, keys)]
 
     async def run(self) -> int:
         """The exit code. Raises StartError where something that it needs cannot be had."""
@@ -77,13 +80,15 @@ class Standalone:
             proxies=lambda: len(self.server.proxies()),
             unready=lambda: "" if self.plane.ready else "the directory has not been read",
             errors=lambda: self.directory.errors,
-            scout=Scout(self.plane, self._proxies, self._admin),
+            scout=Scout(self.plane, self._targets),
         )
         async with contextlib.AsyncExitStack() as stack:
             await self._listen(status, stack)
             self._read_directory()
             tasks = asyncio.TaskGroup()
             await stack.enter_async_context(tasks)
+            asking = tasks.create_task(Ejections(self.plane, self._targets).run())
+            stack.callback(asking.cancel)
             tasks.create_task(self.directory.watch(self.stop))
             stack.push_async_callback(self.envoys.end)
             stack.callback(self.stop.set)

@@ -57,6 +57,52 @@ class Checks(NamedTuple):
     per_second: float
 
 
+class Ejected(NamedTuple):
+    """An endpoint that proxies keep out by themselves.
+
+    Attributes:
+        ejected: so many of them by passive checks.
+        failed: so many by active checks.
+        proxies: that were asked and answered.
+    """
+
+    backend: str
+    address: str
+    pod: str
+    node: str
+    ejected: int
+    failed: int
+    proxies: int
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+        of_all = f"{self.proxies} {'proxy' if self.proxies == 1 else 'proxies'}"
+
+        def of(count: int) -> str:
+            return of_all if count == self.proxies else f"{count} of {of_all}"
+
+        passive = f"passive checks of {of(self.ejected)} eject it" if self.ejected else ""
+        active = f"active checks of {of(self.failed)} fail" if self.failed else ""
+        return "; ".join(part for part in (passive, active) if part)
+
+
+class Asked(NamedTuple):
+    """What is known of the endpoints' checks.
+
+    Attributes:
+        checks: how often active checks ask.
+        ejected: the endpoints that proxies keep out. ``None``: the proxies have not been asked yet, and what was said of them
+            before still stands.
+    """
+
+    checks: tuple[Checks, ...] = ()
+    ejected: tuple[Ejected, ...] | None = None
+
+
+NOTHING_ASKED = Asked()
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A policy as far as its status needs it."""
@@ -79,7 +125,7 @@ def status(
     findings: Findings,
     rollout: Rollout,
     endpoints: Survey,
-    checks: Sequence[Checks] = (),
+    asked: Asked = NOTHING_ASKED,
     *,
     previous: dict[str, Any],
     now: str,
@@ -112,8 +158,9 @@ def status(
             "summary": f"{ready}/{total}",
         },
         # Empty ones too: the API server fills in what is absent, and would be written to again and again.
-        "activeChecks": [_checks(one) for one in checks],
+        "activeChecks": [_checks(one) for one in asked.checks],
         "unhealthyEndpoints": [_unfit(one) for one in endpoints.unfit],
+        "ejectedEndpoints": _kept_out(asked.ejected, previous),
     }
 
 
@@ -125,6 +172,18 @@ def _unfit(one: Row) -> dict[str, Any]:
     words = {"pod": one.pod, "node": one.node, "since": rfc3339(one.since) if one.since else ""}
     known = {name: value for name, value in words.items() if value}
     return {"backend": one.backend, "address": one.address, **known, "health": one.health.value, "reason": one.reason}
+
+
+def _kept_out(ejected: Sequence[Ejected] | None, previous: dict[str, Any]) -> list[dict[str, Any]]:
+    if ejected is None:
+        return list(previous.get("ejectedEndpoints") or [])
+    return [_ejected(one) for one in ejected]
+
+
+def _ejected(one: Ejected) -> dict[str, Any]:
+    known = {name: value for name, value in {"pod": one.pod, "node": one.node}.items() if value}
+    counts = {"ejectedBy": one.ejected, "failedChecksBy": one.failed, "proxies": one.proxies}
+    return {"backend": one.backend, "address": one.address, **known, **counts, "reason": one.reason}
 
 
 def rfc3339(seconds: float) -> str:

@@ -59,7 +59,7 @@ class StatusServer:
         """*scout* asks the proxies; without one nobody does."""
         self._plane, self._metrics = plane, metrics
         self._proxies, self._unready, self._errors, self._writes = proxies, unready, errors, status_writes
-        self._scout = scout or Scout(plane, list, lambda _proxy: None)
+        self._scout = scout or Scout(plane, lambda _keys: [])
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> int:

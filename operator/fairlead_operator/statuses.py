@@ -22,11 +22,12 @@ from fairlead_operator.quarantine import Quarantine, Refusal
 from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
 from fairlead_operator.replicas.peers import Peers
-from fairlead_operator.status import Checks, Rollout, Subject, kind_of, status
+from fairlead_operator.status import Asked, Checks, Ejected, Rollout, Subject, kind_of, status
 from fairlead_operator.tally import Tally
 from fairlead_operator.world import World
 
 StatusSink = Callable[[Ref, dict[str, Any]], None]
+_Says = tuple[Subject, Findings, Rollout, Survey, Asked]
 
 
 class Statuses:
@@ -55,7 +56,8 @@ class Statuses:
         self._quarantine, self._refused_secrets, self._late_refusals = quarantine, refused_secrets, late_refusals
         self._sink, self._clock, self._peers = sink, clock, peers
         self._unsure: set[Ref] | None = None
-        self._said: dict[Ref, tuple[Subject, Findings, Rollout, Survey, tuple[Checks, ...]]] = {}
+        self._ejected: Mapping[Ref, tuple[Ejected, ...]] | None = None
+        self._said: dict[Ref, _Says] = {}
         self._served: dict[Ref, LoadBalancerPolicy] = {}
 
     def doubt(self, policies: set[Ref] | None = None) -> None:
@@ -64,6 +66,15 @@ class Statuses:
             self._unsure = None
         elif self._unsure is not None:
             self._unsure |= policies
+
+    def ejected(self, found: Mapping[Ref, tuple[Ejected, ...]] | None) -> set[Ref]:
+        """What proxies keep out, as of now; ``None``: nobody asks them any more. The policies that have another status now."""
+        before, self._ejected = self._ejected, found
+        if found is None:
+            return set()
+        if before is None:  # whatever stood in the statuses of the process before this one
+            return set(self.now)
+        return {ref for ref in found.keys() | before.keys() if found.get(ref) != before.get(ref)}
 
     def again(self, actual: Mapping[Ref, dict[str, Any]]) -> None:
         """Say everything anew, whether it differs or not, after what is *actual*: conditions go on with its times."""
@@ -173,7 +184,8 @@ class Statuses:
         subject = Subject(policy.generation, kind, algorithm)
         previous = self.now.get(policy.ref, {})
         survey = self._tally.survey(self._world, policy.ref)
-        says = (subject, findings, rollout, survey, self._checks(policy.ref, done))
+        ejected = self._ejected.get(policy.ref, ()) if self._ejected is not None else None
+        says = (subject, findings, rollout, survey, Asked(self._checks(policy.ref, done), ejected))
         said = self._said.get(policy.ref)
         if previous and said == says:
             return

@@ -6,11 +6,12 @@ import asyncio
 import time
 from typing import Any
 
-import aiohttp
 import pytest
 
 from fairlead_operator.api.meta import Ref
+from fairlead_operator.endpoints.ejections import Ejections
 from fairlead_operator.endpoints.scout import Scout
+from fairlead_operator.endpoints.targets import Target
 from tests.support.backends import Backend
 from tests.support.http_client import spread
 from tests.support.manifests import listener, node, route, running_pod, site
@@ -143,9 +144,8 @@ async def test_what_proxies_found_out_stands_beside_what_kubernetes_says(world: 
     await world.settled()
     tally = await spread(world.port, 60)
     envoy = world.envoys[0]
-    scout = Scout(
-        world.plane, world.server.proxies, lambda _proxy: (aiohttp.UnixConnector(envoy.admin), "http://envoy")
-    )
+    targets = [Target(envoy.name, "edge", "http://envoy", envoy.admin)]
+    scout, ejections = Scout(world.plane, lambda _keys: targets), Ejections(world.plane, lambda _keys: targets)
     policy = Ref("LoadBalancerPolicy", "shop", "shop")
 
     async with asyncio.timeout(10):
@@ -162,5 +162,17 @@ async def test_what_proxies_found_out_stands_beside_what_kubernetes_says(world: 
     assert second["errors"] >= 3
     assert (third["proxies"], third["reason"]) == (0, "not ready")
     assert said["proxies"] == {"asked": 1, "answered": 1, "silent": []}
+
+    await ejections.round()
+    await world.settled()
+    of_status = {"backend": "shop/a", "address": f"{b.address}:{b.port}", "pod": b.name, "node": f"node-{b.name}"}
+    counts = {"ejectedBy": 1, "failedChecksBy": 0, "proxies": 1}
+    why = {"reason": "passive checks of 1 proxy eject it"}
+    assert world.status("shop")["ejectedEndpoints"] == [{**of_status, **counts, **why}]
+    world.endpoints("a", {a: READY, c: READY})
+    await world.settled()
+    await ejections.round()
+    await world.settled()
+    assert world.status("shop")["ejectedEndpoints"] == []
     with pytest.raises(KeyError):
         await scout.survey(policy._replace(name="other"))

@@ -64,6 +64,19 @@ class UnhealthyEndpoint(Value):
     )
 
 
+class EjectedEndpoint(Value):
+    """An endpoint that Kubernetes calls fit and that proxies keep out: what their own checks found."""
+
+    backend: Annotated[str, Field(max_length=512)] = Field(description="Its Service, as namespace/name:port-name.")
+    address: Annotated[str, Field(max_length=64)] = Field(description="With its port.")
+    pod: Annotated[str, Field(max_length=253)] | None = Field(None, description="Its pod.")
+    node: Annotated[str, Field(max_length=253)] | None = Field(None, description="Where that runs.")
+    ejected_by: Count = Field(0, description="Proxies whose passive checks eject it.")
+    failed_checks_by: Count = Field(0, description="Proxies whose active checks fail.")
+    proxies: Count = Field(0, description="Proxies of the policy that were asked and answered.")
+    reason: Annotated[str, Field(max_length=1024)] = Field(description="The same in words.")
+
+
 class ActiveChecks(Value):
     """How often each endpoint of a backend is asked by active checks."""
 
@@ -89,6 +102,9 @@ class LoadBalancerPolicyStatus(Value):
     endpoints: EndpointCounts | None = Field(None, description="The endpoints of its backends.")
     unhealthy_endpoints: Annotated[tuple[UnhealthyEndpoint, ...], Field(max_length=20)] = Field(
         (), description="Up to 20 endpoints that are not healthy, and why."
+    )
+    ejected_endpoints: Annotated[tuple[EjectedEndpoint, ...], Field(max_length=20)] = Field(
+        (), description="Up to 20 endpoints that proxies keep out by themselves, as of the last time they were asked."
     )
     active_checks: Annotated[tuple[ActiveChecks, ...], Field(max_length=128), AllDiffer("backend")] = Field(
         (), description="How often endpoints are asked, by backend."

@@ -1,13 +1,22 @@
-"""Envoy's own view of its endpoints: ``/clusters?format=json`` (envoy.admin.v3.Clusters). Pure."""
+"""Envoy's own view of its endpoints: ``/clusters?format=json`` (envoy.admin.v3.Clusters), and counters of it. Pure."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import re
+from collections import defaultdict
+from typing import Any, Final, NamedTuple
 
 from fairlead_operator.api.lenient import child, children
 from fairlead_operator.options import joined
 
-PATH = "/clusters?format=json"
+PATH: Final = "/clusters?format=json"
+#: Gauges of clusters that tell whether an endpoint is kept out (Envoy: "Cluster statistics").
+UNFIT_PATH: Final = "/stats/prometheus?filter=cluster.*(ejections_active%7Cmembership_(total%7Chealthy%7Cdegraded)%24)"
+_GAUGE: Final = re.compile(
+    r"^envoy_cluster_(outlier_detection_ejections_active|membership_total|membership_healthy|membership_degraded)"
+    r"\{([^}]*)\} (\d+)$",
+    re.MULTILINE,
+)
 
 
 class Seen(NamedTuple):
@@ -25,8 +34,24 @@ class Seen(NamedTuple):
     errors: int = 0
 
 
-def read(page: Any) -> dict[str, list[Seen]]:
-    """Address with port -> how it is seen in each cluster that has it. What is not as Envoy writes it is left out."""
+Page = dict[str, list[Seen]]
+"""Address with port -> how it is seen in each cluster that has it."""
+
+
+def unfit(gauges: str) -> bool:
+    """Whether some endpoint of ``UNFIT_PATH``'s page is ejected, or neither healthy nor degraded (excluded, draining, failed)."""
+    lacking: defaultdict[str, int] = defaultdict(int)
+    for name, labels, value in _GAUGE.findall(gauges):
+        if name.endswith("active"):
+            if int(value):
+                return True
+        else:
+            lacking[labels] += int(value) if name.endswith("total") else -int(value)
+    return any(number > 0 for number in lacking.values())
+
+
+def read(page: Any) -> Page:
+    """What is not as Envoy writes it is left out."""
     found: dict[str, list[Seen]] = {}
     for cluster in children(page, "cluster_statuses"):
         for host in children(cluster, "host_statuses"):

@@ -1,0 +1,116 @@
+"""Asks proxies again and again which endpoints they keep out by themselves, for the status of policies.
+
+The leader alone does: every proxy of a policy with health checks, a bounded number at a time. Each is asked for a few
+counters; only one that keeps an endpoint out is asked for its whole page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.bindings import LISTED, rows
+from fairlead_operator.endpoints.pages import Pages
+from fairlead_operator.endpoints.targets import Target, Targets
+from fairlead_operator.health import Row
+from fairlead_operator.loop import ControlPlane
+from fairlead_operator.status import Ejected
+from fairlead_xds.features.endpoints import Health
+
+#: Seconds between two rounds, and how many proxies are asked in one: others have their turn in the next.
+EVERY: Final = 10.0
+ASKED: Final = 50
+
+Kept = Mapping[str, tuple[bool, bool]]
+"""Address with port -> active checks have failed, passive checks have ejected. Of one proxy."""
+
+
+class Answer(NamedTuple):
+    """What one proxy said last."""
+
+    key: str
+    kept: Kept
+
+
+class Ejections:
+    """One for a process."""
+
+    def __init__(self, plane: ControlPlane, targets: Targets) -> None:
+        self._plane, self._targets = plane, targets
+        self._answers: dict[str, Answer] = {}
+        self._turn = 0
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        await self._plane.served()
+        try:
+            while True:
+                await self.round()
+                await asyncio.sleep(EVERY)
+        finally:
+            self._answers.clear()
+            self._plane.ejected(None)  # the next leader finds out for itself
+
+    async def round(self) -> None:
+        """Ask once."""
+        targets = sorted(self._targets(self._keys()))
+        names = {one.name for one in targets}
+        self._answers = {name: answer for name, answer in self._answers.items() if name in names}
+        pages = Pages()
+        asked = self._whose_turn(targets)
+        for one, kept in zip(asked, await asyncio.gather(*(_ask(pages, one) for one in asked)), strict=True):
+            if kept is None:
+                self._answers.pop(one.name, None)
+            else:
+                self._answers[one.name] = Answer(one.key, kept)
+        self._plane.ejected(self.found())
+
+    def _keys(self) -> set[str]:
+        """Of the proxies that check anything."""
+        proxies = self._plane.reconciled.proxies.items()
+        return {key for key, config in proxies if any(one.health_check is not None for one in config.backends)}
+
+    def _whose_turn(self, targets: Sequence[Target]) -> list[Target]:
+        if len(targets) <= ASKED:
+            return list(targets)
+        first, self._turn = self._turn % len(targets), self._turn + ASKED
+        return [*targets[first:], *targets[:first]][:ASKED]
+
+    def found(self) -> dict[Ref, tuple[Ejected, ...]]:
+        """For each policy the endpoints that some of its proxies keep out though Kubernetes calls them fit."""
+        done, world = self._plane.reconciled, self._plane.world
+        if not any(answer.kept for answer in self._answers.values()):
+            return {}
+        out: dict[Ref, tuple[Ejected, ...]] = {}
+        for ref, keys in done.gateways.items():
+            answers = [answer.kept for answer in self._answers.values() if answer.key in keys]
+            kept = {address for one in answers for address in one}
+            if not kept:
+                continue
+            listed = [row for row in rows(world, done.clusters.get(ref, ())) if row.address in kept]
+            told = [_ejected(row, answers) for row in listed if row.health is not Health.EXCLUDED]
+            if told:
+                out[ref] = tuple(told[:LISTED])
+        return out
+
+
+async def _ask(pages: Pages, target: Target) -> Kept | None:
+    unfit = await pages.unfit(target)
+    if not unfit:
+        return {} if unfit is not None else None
+    page = await pages.clusters(target)
+    if page is None:
+        return None
+    found = {
+        address: (any(one.failed_check for one in seen), any(one.ejected for one in seen))
+        for address, seen in page.items()
+    }
+    return {address: kept for address, kept in found.items() if any(kept)}
+
+
+def _ejected(row: Row, answers: Sequence[Kept]) -> Ejected:
+    kept = [answer[row.address] for answer in answers if row.address in answer]
+    failed, ejected = sum(one[0] for one in kept), sum(one[1] for one in kept)
+    return Ejected(row.backend, row.address, row.pod, row.node, ejected, failed, len(answers))
