@@ -126,12 +126,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             # Proxies then take another connection, to another pod, for the next request.
             self.send_header("connection", "close")
             self.close_connection = True
-        self.end_headers()
         if after:
+            self.end_headers()
             self.wfile.write(data[:1])
             time.sleep(after)
-            data = data[1:]
-        self.wfile.write(data)
+            self.wfile.write(data[1:])
+            return
+        # In one piece: whatever ends this process then, nobody gets half an answer.
+        self._headers_buffer += [b"\r\n", data]  # type: ignore[attr-defined] # what end_headers does, without its write
+        self.flush_headers()
 
     def _websocket(self) -> None:
         key = self.headers.get("sec-websocket-key", "").encode()
@@ -201,6 +204,7 @@ def main() -> None:
     while select.select([server.socket], [], [], 0)[0]:
         server.handle_request()  # whoever has connected already is still served
     server.socket.close()
+    time.sleep(0.2)  # for threads that have a connection and did not yet begin to count
     # Idle keep-alive connections would hold the end up; whoever sends on one now gets a reset, hence the drain before.
     deadline = time.monotonic() + 20
     while ACTIVE.busy() and time.monotonic() < deadline:

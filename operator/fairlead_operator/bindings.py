@@ -147,10 +147,12 @@ class Survey(NamedTuple):
     Attributes:
         counts: by health, each Service port once, fallbacks too.
         unfit: those that are not healthy, as many as a status lists.
+        graces: the pods that have less time to end than is usual, and how many seconds.
     """
 
     counts: Counter[Health]
     unfit: tuple[health.Row, ...] = ()
+    graces: tuple[tuple[str, int], ...] = ()
 
 
 #: What a status lists of endpoints that are not healthy.
@@ -161,7 +163,10 @@ def survey(world: World, bindings: Iterable[Binding]) -> Survey:
     """What a status says of the endpoints behind some clusters."""
     total: Counter[Health] = Counter()
     unfit: list[health.Row] = []
+    short: dict[str, int] = {}
     for source, port, static, judged in _sources(world, bindings):
+        if graces := world.graces(source.namespace):
+            short |= {one.pod: graces[one.pod] for one, _, _ in judged if one.pod in graces}
         total[Health.HEALTHY] += len(static)
         found = health.count(judged)
         total += found
@@ -169,7 +174,7 @@ def survey(world: World, bindings: Iterable[Binding]) -> Survey:
             pods = world.pod_states(source.namespace)
             name = _name(source, port)
             unfit += [health.row(name, one, pods) for one in judged if one[2].health is not Health.HEALTHY]
-    return Survey(total, tuple(sorted(unfit, key=_order)[:LISTED]))
+    return Survey(total, tuple(sorted(unfit, key=_order)[:LISTED]), tuple(sorted(short.items())))
 
 
 def rows(world: World, bindings: Iterable[Binding]) -> list[health.Row]:

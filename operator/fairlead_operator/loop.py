@@ -22,6 +22,7 @@ from fairlead_operator.health import NEVER
 from fairlead_operator.lanes import HoldOff, LeadingEdge
 from fairlead_operator.late_refusals import LateRefusals
 from fairlead_operator.progress import Cause, Causes, Progress, Report
+from fairlead_operator.propagation import Slowest
 from fairlead_operator.quarantine import Quarantine
 from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
@@ -96,7 +97,9 @@ class ControlPlane:
         self._on_surveyed = on_surveyed or (lambda: None)
         self._handover = Handover()
         self._why_handover = Cause((), 0.0)
-        self._progress = Progress(on_report or (lambda _report: None), store.current)
+        self._slowest = Slowest()
+        self._on_report = on_report or (lambda _report: None)
+        self._progress = Progress(self._reported, store.current)
         self._config = HoldOff(CONFIG_QUIET, CONFIG_LONGEST, CONFIG_EAGER)
         self._endpoints = LeadingEdge(ENDPOINT_WINDOW)
         self._status = HoldOff(STATUS_QUIET, STATUS_LONGEST)
@@ -376,6 +379,16 @@ class ControlPlane:
             proxies = [proxy for proxy in self._proxies() if proxy.key == key]
             self._progress.published(key, cause, changes=changes, snapshot=self._store.current(key), proxies=proxies)
 
+    def _reported(self, report: Report) -> None:
+        if TypeUrl.ENDPOINT.short in report.resources and not report.refusal:
+            self._slowest.observe(report.seconds, self._time())
+        self._on_report(report)
+
+    @property
+    def slowest(self) -> float:
+        """Seconds that the slowest change of endpoints took in the last hour to reach every proxy; 0: there was none."""
+        return self._slowest.seconds(self._time())
+
     # --- from the proxies (fairlead_xds.observer.Observer)
 
     def connected(self, proxy: Proxy) -> None:
@@ -472,6 +485,7 @@ class ControlPlane:
         self._status.ran()
         if self._config.due() is not None:
             return  # the world is ahead of what was reconciled; that run asks for this one again
+        self._statuses.slowest(self.slowest)
         again = self._statuses.run(self.reconciled)
         crowd = checks.crowd(self._statuses.connected())
         if crowd != self._crowd:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from fairlead_operator import propagation
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
 from fairlead_operator.bindings import Survey
@@ -55,6 +56,7 @@ class Statuses:
         self._world, self._fleet, self._tally = world, fleet, tally
         self._quarantine, self._refused_secrets, self._late_refusals = quarantine, refused_secrets, late_refusals
         self._sink, self._clock, self._peers = sink, clock, peers
+        self._slowest = 0.0
         self._unsure: set[Ref] | None = None
         self._ejected: Mapping[Ref, tuple[Ejected, ...]] | None = None
         self._said: dict[Ref, _Says] = {}
@@ -75,6 +77,12 @@ class Statuses:
         if before is None:  # whatever stood in the statuses of the process before this one
             return set(self.now)
         return {ref for ref in found.keys() | before.keys() if found.get(ref) != before.get(ref)}
+
+    def slowest(self, seconds: float) -> None:
+        """How long the slowest change took to reach every proxy."""
+        if propagation.pre_stop(seconds) != propagation.pre_stop(self._slowest):
+            self._slowest = seconds
+            self._unsure = None
 
     def again(self, actual: Mapping[Ref, dict[str, Any]]) -> None:
         """Say everything anew, whether it differs or not, after what is *actual*: conditions go on with its times."""
@@ -184,6 +192,8 @@ class Statuses:
         subject = Subject(policy.generation, kind, algorithm)
         previous = self.now.get(policy.ref, {})
         survey = self._tally.survey(self._world, policy.ref)
+        if hasty := propagation.too_short(survey.graces, self._slowest):
+            findings = replace(findings, degraded=(*findings.degraded, hasty))
         ejected = self._ejected.get(policy.ref, ()) if self._ejected is not None else None
         says = (subject, findings, rollout, survey, Asked(self._checks(policy.ref, done), ejected))
         said = self._said.get(policy.ref)

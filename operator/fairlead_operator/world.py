@@ -77,6 +77,7 @@ class World:
         self.nodes = Nodes()
         self._flaps = Flaps()
         self._notable: dict[str, dict[str, PodState]] = {}
+        self._hasty: dict[str, dict[str, int]] = {}
         self._lost: dict[int, Mapping[str, Lost]] = {}
         self._captured: capture.Addresses | None = None
         self._slices: dict[Ref, EndpointSlice] = {}
@@ -152,6 +153,10 @@ class World:
     def pod_states(self, namespace: str) -> Mapping[str, PodState]:
         """The state of every pod of *namespace*, by name."""
         return _States(self.pods, namespace)
+
+    def graces(self, namespace: str) -> Mapping[str, int]:
+        """Seconds that pods of *namespace* have to end, by name, where that is less than the usual."""
+        return self._hasty.get(namespace, {})
 
     def lost(self, policy: Endpoints) -> Mapping[str, Lost]:
         """The nodes whose endpoints get nothing under *policy*."""
@@ -252,6 +257,7 @@ class World:
 
     def _note(self, ref: Ref, before: Pod | None, now: Pod | None) -> tuple[Ref, ...]:
         """Keep pods that say more than their endpoints' conditions; the Services whose endpoints are judged anew."""
+        hurry_changed = self._note_grace(ref, before, now)
         had, has = (pod.state if pod is not None and pod.state.notable else None for pod in (before, now))
         if has is not None:
             self._notable.setdefault(ref.namespace, {})[ref.name] = has
@@ -261,9 +267,21 @@ class World:
             if not there:
                 del self._notable[ref.namespace]
         asked, asks = (pod.state.probes if pod is not None else probes.NONE for pod in (before, now))
-        if asked is asks and (had and had.judged_by()) == (has and has.judged_by()):
+        if asked is asks and not hurry_changed and (had and had.judged_by()) == (has and has.judged_by()):
             return ()
         return self._services_of(ref)
+
+    def _note_grace(self, ref: Ref, before: Pod | None, now: Pod | None) -> bool:
+        """Whether it has another little time to end than it had."""
+        had, has = (pod.state.grace if pod is not None and pod.state.hasty else None for pod in (before, now))
+        if has is not None:
+            self._hasty.setdefault(ref.namespace, {})[ref.name] = has
+        elif had is not None:
+            there = self._hasty[ref.namespace]
+            del there[ref.name]
+            if not there:
+                del self._hasty[ref.namespace]
+        return had != has
 
     def _put_node(self, ref: Ref, value: Node | None) -> Changed:
         """A node that is lost or comes back is rare: everything is judged anew."""

@@ -77,6 +77,11 @@ class PodState:
         """What of it decides over health: the rest is for people."""
         return self.restarts, self.waiting, self.starting
 
+    @property
+    def hasty(self) -> bool:
+        """It has less time to end than pods have by default, and was not told to end yet."""
+        return self.grace < 30 and not self.deleted
+
 
 UNKNOWN: Final = PodState()
 

@@ -32,4 +32,4 @@ class Scout:
         seen = await asyncio.gather(*(pages.clusters(one) for one in targets))
         found = rows(plane.world, plane.reconciled.clusters.get(ref, ()))
         told = {one.name: answer for one, answer in zip(targets, seen, strict=True)}
-        return view.answer(f"{ref.namespace}/{ref.name}", found, told)
+        return view.answer(f"{ref.namespace}/{ref.name}", found, told, slowest=plane.slowest)

@@ -7,6 +7,7 @@ from typing import Any
 
 from fairlead_operator.endpoints.admin import Seen
 from fairlead_operator.health import Row
+from fairlead_operator.propagation import pre_stop
 from fairlead_operator.status import rfc3339
 
 Json = dict[str, Any]
@@ -14,12 +15,13 @@ Json = dict[str, Any]
 Proxies = Mapping[str, Mapping[str, Sequence[Seen]] | None]
 
 
-def answer(policy: str, rows: Iterable[Row], proxies: Proxies) -> Json:
-    """The whole answer; numbers of proxies are of those that answered."""
+def answer(policy: str, rows: Iterable[Row], proxies: Proxies, *, slowest: float = 0.0) -> Json:
+    """The whole answer; numbers of proxies are of those that answered. *slowest*: see ``propagation``."""
     asked = {name: seen for name, seen in proxies.items() if seen is not None}
     return {
         "policy": policy,
         "proxies": {"asked": len(proxies), "answered": len(asked), "silent": sorted(proxies.keys() - asked.keys())},
+        "propagation": {"slowestSeconds": round(slowest, 3), "preStopSeconds": pre_stop(slowest)},
         "endpoints": [_endpoint(row, list(asked.values())) for row in rows],
     }
 
@@ -67,7 +69,14 @@ def table(said: Json) -> str:
     ]
     silent = said["proxies"]["silent"]
     words = f"{answered} of {said['proxies']['asked']} proxies answered"
-    return "\n".join([*text, words + (f"; not: {', '.join(silent)}" if silent else ""), ""])
+    return "\n".join([*text, words + (f"; not: {', '.join(silent)}" if silent else ""), _advice(said), ""])
+
+
+def _advice(said: Json) -> str:
+    slowest, sleep = said["propagation"]["slowestSeconds"], said["propagation"]["preStopSeconds"]
+    if not slowest:
+        return f"no change of endpoints was measured in the last hour; a preStop sleep of {sleep} s is a good start"
+    return f"the slowest change of the last hour took {slowest} s to reach every proxy: a preStop sleep of {sleep} s is enough"
 
 
 def _line(one: Json) -> tuple[str, ...]:

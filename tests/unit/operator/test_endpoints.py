@@ -92,6 +92,10 @@ def test_the_table_says_it_all() -> None:
     ]
     assert lines[2].endswith("Excluded    -       -        -         -       not ready since 2026-01-01T00:00:00Z")
     assert lines[3] == "2 of 3 proxies answered; not: edge-3"
+    assert lines[4] == "no change of endpoints was measured in the last hour; a preStop sleep of 1 s is a good start"
+    assert table(answer("shop/site", ROWS, PROXIES, slowest=0.7)).splitlines()[4] == (
+        "the slowest change of the last hour took 0.7 s to reach every proxy: a preStop sleep of 2 s is enough"
+    )
 
 
 def test_of_nothing_there_is_a_head(capsys: pytest.CaptureFixture[str]) -> None:
