@@ -27,7 +27,7 @@ from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
 )
 
 from fairlead_xds.encode import any_of, encode
-from fairlead_xds.features import active, algorithm, endpoints, limits, passive
+from fairlead_xds.features import active, algorithm, endpoints, keepalive, limits, passive
 from fairlead_xds.features.health_check import HealthCheck
 from fairlead_xds.features.source import ads
 from fairlead_xds.features.value import timedelta
@@ -59,6 +59,7 @@ def cluster(backend: Backend) -> bytes:
             transport_socket_matches=active.transport_socket_matches() if active.over_tls(check.active) else [],
             outlier_detection=passive.outlier_detection(check.passive) if check.passive is not None else None,
             circuit_breakers=limits.circuit_breakers(),
+            upstream_connection_options=keepalive.upstream_connection_options(),
             # A pod that is gone leaves at once, whatever active checks last said of it.
             ignore_health_on_host_removal=True,
             protocol_selection=ClusterClusterProtocolSelection.USE_CONFIGURED_PROTOCOL,
