@@ -1,0 +1,85 @@
+"""Readiness and liveness: two probes of one pod, and what each of them means for its requests."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from e2e.support import objects, timeline
+from e2e.support.site import Site
+from e2e.support.timeline import Timeline
+
+BALANCING: dict[str, Any] = {"loadBalancer": {"type": "RoundRobin"}}
+
+
+@pytest.mark.timeout(240)
+def test_what_a_readiness_probe_does(site: Site, proved: Callable[[str], None]) -> None:
+    """The pod is left alone and lives on; it gets its share again as soon as the probe passes."""
+    site.app("web", replicas=3)
+    site.policy({"web": 1}, **BALANCING)
+    victim = min(site.pods("web"))
+    running = site.load("--rate", "100", ways=("the gateway",))
+    running.more(200)
+    with Timeline(site.cluster, site.namespace, victim) as seen:
+        seen.note("the readiness probe begins to fail")
+        site.call(victim, "fail?what=ready")
+        site.cluster.wait_for(lambda: not site.ready(victim), f"{victim} is not ready")
+        running.more(400)
+        seen.note("the readiness probe passes again")
+        site.call(victim, "heal")
+        site.cluster.wait_for(lambda: site.ready(victim), f"{victim} is ready again")
+        running.more(400)
+        report = running.stop()
+    entries = seen.entries(report)
+    out = timeline.after(entries, "EndpointSlice", "not ready")
+    last = timeline.after(entries, "requests", "the last one")
+
+    assert not report.failed, report.words()
+    assert last < out + 1, timeline.table(entries)
+    assert timeline.after(entries, "policy", "Excluded: not ready") > out
+    assert timeline.after(entries, "requests", "they come again") > timeline.after(entries, "EndpointSlice", "ready")
+    assert site.restarts(victim) == 0
+    proved(f"a readiness probe that fails, {report.words()}:\n{timeline.table(entries)}")
+
+
+@pytest.mark.timeout(420)
+def test_what_a_liveness_probe_does(site: Site, proved: Callable[[str], None]) -> None:
+    """The kubelet starts the container again. The third time within ten minutes the pod is held back though it is ready."""
+    site.app("web", replicas=3)
+    site.policy({"web": 1}, route=objects.RETRY, **BALANCING)
+    victim = min(site.pods("web"))
+
+    def restarted(times: int) -> bool:
+        return site.restarts(victim) >= times
+
+    running = site.load("--rate", "100", ways=("the gateway",))
+    running.more(200)
+    with Timeline(site.cluster, site.namespace, victim) as seen:
+        for number in (1, 2, 3):
+            seen.note("the liveness probe begins to fail")
+            site.call(victim, "fail?what=live")
+            site.cluster.wait_for(functools.partial(restarted, number), f"restart {number}", seconds=120)
+            site.cluster.wait_for(lambda: site.ready(victim), f"{victim} is ready again", seconds=120)
+            running.more(200)
+        healthy = functools.partial(_healthy, site)
+        site.cluster.wait_for(healthy, "the hold is over", seconds=90)
+        running.more(400)
+        report = running.stop()
+    entries = seen.entries(report)
+    held = timeline.after(entries, "policy", "Degraded: restarted 3 times within 10m")
+    over = timeline.after(entries, "policy", "Healthy", since=held)
+    during = [one for one in report.requests if one.pod == victim and held + 1 < one.began < over - 1]
+
+    assert not report.failed, report.words()
+    assert over - held > 15, timeline.table(entries)
+    assert not during, f"{len(during)} requests while it was held back"
+    assert report.after(over).by_pod()[victim] > 0
+    proved(f"a liveness probe that fails three times, {report.words()}:\n{timeline.table(entries)}")
+
+
+def _healthy(site: Site) -> bool:
+    found = site.cluster.get(site.policies({})[0]).get("status", {})
+    return bool(found.get("unhealthyEndpoints") == [])
