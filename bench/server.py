@@ -48,7 +48,7 @@ class Server:
         self._plane = _Timed(
             self._store, lambda: self._xds.proxies(), address="127.0.0.1", on_report=self._reports.put_nowait
         )
-        self._xds = XdsServer(self._store, NodeClusterAuthenticator(), observer=self._plane)
+        self._xds = XdsServer(self._store, NodeClusterAuthenticator(), observer=self._plane.answers)
         self._before = process.resident()
         for raw in objects.cluster(services, port=port):
             self._plane.apply(raw)

@@ -129,7 +129,7 @@ class Operator:
         self.server = XdsServer(
             self.store,
             self.trust.authenticator if self.trust else NodeClusterAuthenticator(),
-            observer=self.plane,
+            observer=self.plane.answers,
             options=XdsOptions(max_streams=16 if self.trust else 0),
         )
         self.injection = self._injection()

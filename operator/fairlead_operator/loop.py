@@ -1,7 +1,7 @@
 """The lanes: when to recompute what, from what the sources say to what the store serves.
 
-A shell around the pure core: it holds the world, and is told by the server what the proxies answered. What the statuses
-say is ``statuses``. All methods belong to the thread of the server's event loop.
+A shell around the pure core: it holds the world. What proxies answer comes by ``answers``; what the statuses say is
+``statuses``. All methods belong to the thread of the server's event loop.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fairlead_operator import bindings, checks, reconcile, sidecars
+from fairlead_operator.answers import Answers
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
 from fairlead_operator.api.pods import Pod
 from fairlead_operator.fleet import Fleet
 from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.handover import PATIENCE, Handover
-from fairlead_operator.health import NEVER
 from fairlead_operator.lanes import HoldOff, LeadingEdge
 from fairlead_operator.late_refusals import LateRefusals
 from fairlead_operator.progress import Cause, Causes, Progress, Report
@@ -30,12 +30,12 @@ from fairlead_operator.replicas.peers import Doubt, Peers
 from fairlead_operator.status import Ejected
 from fairlead_operator.statuses import Statuses, StatusSink
 from fairlead_operator.tally import Tally
+from fairlead_operator.turns import Turns
 from fairlead_operator.world import Changed, Lane, World
 from fairlead_xds.features.endpoints import Health
 from fairlead_xds.model import LoadAssignment
-from fairlead_xds.observer import Proxy, Stuck
-from fairlead_xds.protocol.events import Acked, Nacked
-from fairlead_xds.snapshot import Changes, Snapshot, TypeUrl
+from fairlead_xds.observer import Proxy
+from fairlead_xds.snapshot import Changes, TypeUrl
 from fairlead_xds.store import Store
 from fairlead_xds.translate import Translator, load_assignment
 
@@ -47,7 +47,14 @@ STATUS_QUIET, STATUS_LONGEST = 0.100, 1.000
 
 
 class ControlPlane:
-    """World in, snapshots and statuses out. Also the observer of the xDS server."""
+    """World in, snapshots and statuses out.
+
+    Attributes:
+        world: what is known.
+        reconciled: what was made of it last.
+        errors: of objects that could not be read.
+        answers: hears what the proxies answer: the observer of the xDS server.
+    """
 
     def __init__(
         self,
@@ -100,12 +107,21 @@ class ControlPlane:
         self._slowest = Slowest()
         self._on_report = on_report or (lambda _report: None)
         self._progress = Progress(self._reported, store.current)
+        self.answers = Answers(
+            self,
+            store,
+            progress=self._progress,
+            handover=self._handover,
+            quarantine=self._quarantine,
+            refused_secrets=self._refused_secrets,
+            late_refusals=self._late_refusals,
+        )
         self._config = HoldOff(CONFIG_QUIET, CONFIG_LONGEST, CONFIG_EAGER)
         self._endpoints = LeadingEdge(ENDPOINT_WINDOW)
         self._status = HoldOff(STATUS_QUIET, STATUS_LONGEST)
         self._settle, self._status_from = settle, 0.0
         self._now = now
-        self._turns: dict[Ref, float] = {}
+        self._turns = Turns(self.world)
         self._serves, self.served_at = asyncio.Event(), 0.0
         self._services: dict[Ref, None] = {}
         self._usable: dict[str, bool] = {}
@@ -213,7 +229,7 @@ class ControlPlane:
         if changed.pod is not None:
             if changed.pod.injected:
                 self._key(changed.pod)  # a new group, perhaps of a proxy that another replica serves
-            self._move_sidecars(changed.pod.uid)
+            self.move_sidecars(changed.pod.uid)
             if self._config.due() is not None:
                 self._for_config.add(what, now)
         if changed.services:
@@ -241,28 +257,14 @@ class ControlPlane:
 
     def _take_turns(self, now: float) -> None:
         """Services with an endpoint that was held back, and whose time has come: as if it had changed."""
-        if not self._turns:
-            return
-        wall = self._now().timestamp()
-        for service in [service for service, turn in self._turns.items() if turn <= wall]:
-            del self._turns[service]
+        for service in self._turns.take(self._now().timestamp()):
             self._for_endpoints.add(f"an endpoint of {service} that was held back", now)
             self._services[service] = None
             self._endpoints.mark(now)
 
     def _next_turn(self) -> float | None:
-        """In the event loop's time; a wall clock that jumps is noticed within a minute."""
-        if not self._turns:
-            return None
-        return self._time() + min(60.0, max(0.01, min(self._turns.values()) - self._now().timestamp()))
-
-    def _note_turn(self, service: Ref) -> None:
-        found = self.reconciled.bindings.get(service, {}).values()
-        turn = min((bindings.turns(self.world, binding) for binding, _ in found), default=NEVER)
-        if turn < NEVER:
-            self._turns[service] = turn
-        else:
-            self._turns.pop(service, None)
+        wait = self._turns.wait(self._now().timestamp())
+        return None if wait is None else self._time() + wait
 
     def run_config(self) -> None:
         """The config lane: everything, from nothing."""
@@ -282,9 +284,7 @@ class ControlPlane:
             crowd=self._crowd,
         )
         self._tally.reconciled(self.reconciled)
-        self._turns.clear()
-        for service in self.reconciled.bindings:
-            self._note_turn(service)
+        self._turns.reconciled(self.reconciled)
         self._statuses.reconciled(self.reconciled, held)
         snapshots = self._translator.run(self.reconciled.proxies)
         before, self._usable = (
@@ -305,12 +305,12 @@ class ControlPlane:
                 key, self._refused_secrets.stand_in(wanted), self._store.current(key), dying, self._time()
             )
             self._published(key, self._store.publish(key, snapshot), cause)
-        self._move_sidecars()
+        self.move_sidecars()
         for key, changes in self._store.retain(snapshots).items():
             self._published(key, changes, cause)
         self._begin_handover(cause)
         self._config.ended(self._time())
-        self._mark_status()
+        self.mark_status()
         for callback in self._on_config:
             callback()
 
@@ -324,7 +324,7 @@ class ControlPlane:
         counted: set[Ref] = set()
         for service in services:
             counted.update(self._tally.changed(service))
-            self._note_turn(service)
+            self._turns.note(service, self.reconciled)
             for name, (binding, keys) in self.reconciled.bindings.get(service, {}).items():
                 turned |= bindings.asked_otherwise(self.world, binding)
                 assignment = bindings.load_assignment(self.world, binding)
@@ -336,7 +336,7 @@ class ControlPlane:
                 for key in keys:
                     if not self._handover.replace(key, resource, useless=not usable):
                         self._published(key, self._store.publish_resources(key, [resource]), cause)
-        self._mark_status(counted)
+        self.mark_status(counted)
         if turned:  # a side of a split has died or come alive, or pods are asked otherwise: routes and clusters follow
             self._for_config.put_back(cause)
             self.run_config()
@@ -347,19 +347,20 @@ class ControlPlane:
         for key in self._handover.keys:
             proxies = (proxy for proxy in self._proxies() if proxy.key == key)
             if not self._handover.wait_for(key, proxies, self._store.current(key)):
-                self._hand_over(key)
+                self.hand_over(key)
         if self._handover.keys:
             asyncio.get_running_loop().call_later(PATIENCE, self._end_handover)
 
     def _end_handover(self) -> None:
         for key in self._handover.keys:
-            self._hand_over(key, self._time())
+            self.hand_over(key, self._time())
 
-    def _hand_over(self, key: str, now: float = float("inf")) -> None:
+    def hand_over(self, key: str, now: float = float("inf")) -> None:
+        """Publish the endpoints of *key* that waited for its routes (``handover``)."""
         changes = self._store.publish_resources(key, self._handover.release(key, now))
         self._published(key, changes, self._why_handover)
 
-    def _move_sidecars(self, uid: str = "") -> None:
+    def move_sidecars(self, uid: str = "") -> None:
         """Give the sidecar of pod *uid* (default: every one) the key that it should have, if that is not its own.
 
         Before keys are dropped: a proxy must never be without configuration between two of them.
@@ -389,87 +390,27 @@ class ControlPlane:
         """Seconds that the slowest change of endpoints took in the last hour to reach every proxy; 0: there was none."""
         return self._slowest.seconds(self._time())
 
-    # --- from the proxies (fairlead_xds.observer.Observer)
-
-    def connected(self, proxy: Proxy) -> None:
-        log.info("proxy %s of %s connected", proxy.node.id, proxy.key or "a pod that is not known yet")
-        self._mark_status()
-        if proxy.identity.pod_uid:  # its pod may have become known, or changed, while it was asked who it is
-            self._move_sidecars(proxy.identity.pod_uid)
-
-    def disconnected(self, proxy: Proxy) -> None:
-        log.info("proxy %s of %s disconnected", proxy.node.id, proxy.key)
-        self._late_refusals.forget(proxy)
-        self._left(proxy, proxy.key)
-
-    def moved(self, proxy: Proxy, before: str) -> None:
-        log.info("proxy %s has %s instead of %s", proxy.node.id, proxy.key or "nothing", before or "nothing")
-        self._left(proxy, before)
-
-    def _left(self, proxy: Proxy, key: str) -> None:
-        """Nobody who waits for the proxies of *key* waits for this one any more."""
-        self._progress.disconnected(proxy, self._time())
-        if self._handover.heard(key, proxy, None):
-            self._hand_over(key)
-        self._mark_status()
-
-    def acked(self, proxy: Proxy, event: Acked) -> None:
-        self._progress.acked(proxy, self._time())
-        if self._late_refusals.accept(proxy, event.type_url, event.versions):
-            self._mark_status()
-        if event.type_url is TypeUrl.SECRET:
-            self._accepted_secrets(self._store.current(proxy.key), event.versions)
-        if event.type_url is not TypeUrl.ENDPOINT:
-            if self._handover.heard(proxy.key, proxy, self._store.current(proxy.key)):
-                self._hand_over(proxy.key)
-            self._mark_status()
-
-    def _accepted_secrets(self, snapshot: Snapshot, versions: Mapping[str, str | None]) -> None:
-        for name, version in versions.items():
-            secret = snapshot.get(TypeUrl.SECRET, name)
-            if secret is not None and secret.version == version:
-                self._refused_secrets.accept(secret)
-
-    def nacked(self, proxy: Proxy, event: Nacked) -> None:
-        if not event.certain:
-            return
-        snapshot = self._store.current(proxy.key)
-        again = False
-        self._progress.refused(proxy, event.type_url, event.versions, message=event.message, now=self._time())
-        for name, version in event.versions.items():
-            resource = snapshot.get(event.type_url, name)
-            if resource is None or resource.version != version:
-                continue
-            if event.type_url is TypeUrl.SECRET:
-                again |= self._refused_secrets.refuse(resource, event.message, proxy.node.id)
-            elif event.type_url is not TypeUrl.ENDPOINT and self._quarantine.blames(resource.origins):
-                again |= self._quarantine.refuse(resource.origins, event.message, proxy.node.id)
-            else:
-                self._late_refusals.refuse(proxy, event.type_url, name, version=version, message=event.message)
-        if again:
-            self._config.mark(self._time())
-        self._mark_status()
-
-    def stuck(self, proxy: Proxy, event: Stuck) -> None:
-        """The server has logged it; policies show it as pending."""
+    def mark_config(self) -> None:
+        """Another outcome is due: a proxy has refused something, or accepted what was refused before."""
+        self._config.mark(self._time())
 
     # --- status
 
     def doubt(self, policies: Doubt) -> None:
         """Other replicas' proxies have changed what some of *policies* say; ``None``: any."""
-        self._mark_status(policies)
+        self.mark_status(policies)
 
     def ejected(self, found: Mapping[Ref, tuple[Ejected, ...]] | None) -> None:
         """The endpoints that proxies keep out by themselves, for each policy; ``None``: nobody asks any more."""
         if doubted := self._statuses.ejected(found):
-            self._mark_status(doubted)
+            self.mark_status(doubted)
 
     def say_again(self, actual: Mapping[Ref, dict[str, Any]]) -> None:
         """Hand on the status of every policy, computed after what is *actual*: somebody writes them from now on."""
         self._statuses.again(actual)
-        self._mark_status()
+        self.mark_status()
 
-    def _mark_status(self, policies: set[Ref] | None = None) -> None:
+    def mark_status(self, policies: set[Ref] | None = None) -> None:
         """Some of *policies* may have another status now; ``None``: of all."""
         self._statuses.doubt(policies)
         self._status.mark(self._time())

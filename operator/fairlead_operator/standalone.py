@@ -48,7 +48,7 @@ class Standalone:
             on_status=self._status,
             on_report=self._report,
         )
-        self.server = XdsServer(self.store, NodeClusterAuthenticator(), observer=self.plane)
+        self.server = XdsServer(self.store, NodeClusterAuthenticator(), observer=self.plane.answers)
         self.directory = Directory(options.directory, self.plane, on_error=lambda text: say(f"error: {text}"))
         self.envoys = Envoys(self._start_envoy)
         self.xds_port = 0

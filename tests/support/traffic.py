@@ -56,7 +56,7 @@ class World:
     def __init__(self) -> None:
         self.store = Store()
         self.plane = ControlPlane(self.store, lambda: self.server.proxies(), address="127.0.0.1")
-        self.server = XdsServer(self.store, NodeClusterAuthenticator(), observer=self.plane)
+        self.server = XdsServer(self.store, NodeClusterAuthenticator(), observer=self.plane.answers)
         self.port = free_port()
         self.xds_port = 0
         self.envoys: list[Envoy] = []

@@ -58,7 +58,7 @@ class Scene:
     def connect(self, name: str = "edge-1", *, refuse: Refuse | None = None, sotw: bool = False) -> Client:
         variant = SotwClient if sotw else DeltaClient
         client = variant(name, "edge", refuse)
-        self.wire.connect(self.plane, client)
+        self.wire.connect(self.plane.answers, client)
         self.settle()
         return client
 
@@ -392,7 +392,7 @@ async def test_a_proxy_that_refused_and_is_gone_is_not_told_of_any_more() -> Non
     scene = Scene(_site("site", 80, "/new"), *backend("web"))
     scene.connect("edge-1")
     scene.connect("edge-2", refuse=_bad_path("/new"))
-    scene.wire.disconnect(scene.plane, "edge-2")
+    scene.wire.disconnect(scene.plane.answers, "edge-2")
     scene.settle()
 
     assert scene.told("site") == ("True", "Programmed")

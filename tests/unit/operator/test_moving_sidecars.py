@@ -33,7 +33,7 @@ class Scene:
         key = self.plane.key_of(NAMESPACE, name, f"uid-{name}")
         assert key is not None
         identity = Identity(NAMESPACE, "default", name, f"uid-{name}")
-        link = self.wire.connect(self.plane, client or DeltaClient(name), identity=identity, key=key)
+        link = self.wire.connect(self.plane.answers, client or DeltaClient(name), identity=identity, key=key)
         self.settle()
         return link
 
@@ -178,7 +178,7 @@ async def test_pods_that_come_and_go_do_not_reconcile() -> None:
 async def test_a_gateway_in_a_pod_never_moves() -> None:
     scene = Scene(policy("shop", site(listener(80), "web")), on("front", 8080))
     identity = Identity("fairlead-system", "fairlead-gateway-edge", "edge-1", "uid-edge")
-    link = scene.wire.connect(scene.plane, DeltaClient("edge-1"), identity=identity, key="edge")
+    link = scene.wire.connect(scene.plane.answers, DeltaClient("edge-1"), identity=identity, key="edge")
     scene.plane.apply(on("more", 9090))
     scene.settle()
 

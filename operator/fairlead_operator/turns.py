@@ -1,0 +1,54 @@
+"""Services with an endpoint that is held back for a time: when each has to be judged again, though nothing is heard of it.
+
+``loop`` asks for those whose time has come; a wall clock tells it, because that is what the API server's times are of.
+"""
+
+from __future__ import annotations
+
+from fairlead_operator import bindings
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.health import NEVER
+from fairlead_operator.reconcile import Reconciled
+from fairlead_operator.world import World
+
+#: Seconds after which the wall clock is looked at again: somebody may have set it.
+_LONGEST = 60.0
+_SHORTEST = 0.01
+
+
+class Turns:
+    """One for a control plane. Times are seconds since the epoch."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._at: dict[Ref, float] = {}
+
+    def reconciled(self, done: Reconciled) -> None:
+        """The config lane has run: everything may be different."""
+        self._at.clear()
+        for service in done.bindings:
+            self.note(service, done)
+
+    def note(self, service: Ref, done: Reconciled) -> None:
+        """The endpoints of *service* were judged."""
+        found = done.bindings.get(service, {}).values()
+        turn = min((bindings.turns(self._world, binding) for binding, _ in found), default=NEVER)
+        if turn < NEVER:
+            self._at[service] = turn
+        else:
+            self._at.pop(service, None)
+
+    def take(self, now: float) -> list[Ref]:
+        """Those whose time has come; they are not told of again."""
+        if not self._at:
+            return []
+        due = [service for service, turn in self._at.items() if turn <= now]
+        for service in due:
+            del self._at[service]
+        return due
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until ``take`` may have something; ``None``: nobody is held back."""
+        if not self._at:
+            return None
+        return min(_LONGEST, max(_SHORTEST, min(self._at.values()) - now))
