@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import re
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -14,27 +12,9 @@ from fairlead_operator.api.core import SliceEndpoint
 from fairlead_operator.api.pod_status import PodState, Restarts
 from fairlead_operator.nodes import Lost
 from fairlead_xds.features.endpoints import Endpoints
+from tests.support.health_table import ROWS, Row, policy
 
-PAGE = Path(__file__).parents[3] / "docs" / "health.md"
 NOW = 1_000_000.0
-
-
-class Row(NamedTuple):
-    node: str
-    endpoint: str
-    pod: str
-    others: str
-    setting: str
-    health: str
-
-
-def _rows() -> list[Row]:
-    text = PAGE.read_text("utf-8").partition("## One table")[2].partition("\n*Ready")[0]
-    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
-    return [Row(*(cell.strip() for cell in line)) for line in lines[2:]]
-
-
-ROWS = _rows()
 NODES = {"fine": None, "lost": Lost("node a is gone")}
 ENDPOINTS = {  # ready, serving, terminating
     "ready": (True, True, False),
@@ -73,26 +53,15 @@ SETTINGS = [
 ]
 
 
-def _policy(settings: dict[str, str]) -> Endpoints:
-    raw: dict[str, Any] = {}
-    for path, value in settings.items():
-        first, _, rest = path.partition(".")
-        raw[first] = {rest: value} if rest else value
-    return Endpoints.model_validate(raw)
-
-
-def _applies(setting: str, settings: dict[str, str]) -> bool:
-    if setting == "–":
-        return True
-    name, value = re.fullmatch(r"`(\S+): (\w+)`(?: \(default\))?", setting).groups()  # type: ignore[union-attr]
-    return settings[name] == value
+def _applies(row: Row, settings: dict[str, str]) -> bool:
+    return row.named is None or settings[row.named[0]] == row.named[1]
 
 
 def _expected(node: str, endpoint: str, pod: str, others: str, settings: dict[str, str]) -> Row:
     pod = "any" if pod in {"fine", "restarted long ago"} else pod
     for row in ROWS:
         words = zip(row[:4], (node, endpoint, pod, others), strict=True)
-        if all(said in ("any", is_) for said, is_ in words) and _applies(row.setting, settings):
+        if all(said in ("any", is_) for said, is_ in words) and _applies(row, settings):
             return row
     raise AssertionError("no row fits")
 
@@ -106,7 +75,7 @@ def test_every_combination_is_as_the_first_row_that_fits_says() -> None:
             row = _expected(node, endpoint, pod, others, settings)
             verdict = health.judge(
                 seen,
-                _policy(settings),
+                policy(settings),
                 last_resort=OTHERS[others],
                 pod=PODS[pod],
                 lost=NODES[node],
@@ -120,10 +89,11 @@ def test_every_combination_is_as_the_first_row_that_fits_says() -> None:
     assert used == set(ROWS)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.node}-{row.endpoint}-{row.pod}-{row.setting}")
+@pytest.mark.parametrize("row", ROWS, ids=str)
 def test_what_it_calls_the_default_is_it(row: Row) -> None:
     if row.setting.endswith("(default)"):
-        name, value = re.fullmatch(r"`(\S+): (\w+)` \(default\)", row.setting).groups()  # type: ignore[union-attr]
+        assert row.named is not None
+        name, value = row.named
         defaults: Any = Endpoints().model_dump(mode="json", by_alias=True)
         for part in name.split("."):
             defaults = defaults[part]
