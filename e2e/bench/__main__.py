@@ -15,6 +15,7 @@ import sys
 
 from bench.figure import Figure, table
 from e2e.bench import memory, pods, routes
+from e2e.cluster import install
 from e2e.support import objects
 from e2e.support.running import RunningCluster, kubeconfig
 from e2e.support.site import Site
@@ -28,6 +29,11 @@ def main() -> int:
     asked = parser.parse_args()
     # Also a SIGTERM ends the load and the namespace.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not routes.reachable():
+        sys.exit(
+            f"error: the gateway does not answer on port {install.host_port()} of this machine: `make cluster` opens that "
+            "port, unless it was told HOST_PORT=0"
+        )
     cluster = RunningCluster(kubeconfig())
     name = f"bench-{secrets.token_hex(3)}"
     figures: list[Figure] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 import time
 
@@ -45,6 +46,15 @@ def measure(site: Site, count: int) -> list[Figure]:
         Figure(what=f"… -> a 200 on all {POLLERS} connections", samples=last, **shape),  # type: ignore[arg-type]
         Figure(what="of it, the API server's answer to the apply", samples=api, **shape),  # type: ignore[arg-type]
     ]
+
+
+def reachable() -> bool:
+    """Whether the gateway answers on this machine."""
+    try:
+        with socket.create_connection(("127.0.0.1", int(install.host_port())), timeout=2):
+            return True
+    except OSError:
+        return False
 
 
 class _Poller(threading.Thread):
