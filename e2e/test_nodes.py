@@ -53,15 +53,24 @@ def test_a_node_vanishes(site: Site, nodes: Nodes, hosts: Machines, proved: Call
         site.cluster.wait_for(lambda: running.now() > died + BOUND, f"{BOUND:.0f} s have passed", seconds=BOUND + 60)
         running.more(300)
         report = running.stop()
+        told = {
+            one["pod"]: one["reason"]
+            for one in site.cluster.get(site.policies({})[0])["status"]["unhealthyEndpoints"]
+            if one.get("node") == lost
+        }
+        kept = {pod for pod, node in site.pods("web").items() if node == lost}
     until = {way: max((one.began - died for one in part.failed), default=0.0) for way, part in report.ways().items()}
     late = report.ways()["a sidecar"].after(died + BOUND)
     words = ", ".join(f"{seconds:.0f} s through {way}" for way, seconds in until.items())
 
     assert there, "nothing ran on the node that is lost"
     assert not report.after(died + 5).by_pod().keys() & there
+    assert kept == there, "their endpoints shall leave before Kubernetes evicts the pods"
+    assert set(told) == there
+    assert all(f"node {lost}" in reason for reason in told.values()), told
     assert late
     assert not late.failed, f"later than {BOUND:.0f} s after the loss: {late.words()}; failures until {words} after it"
     proved(
         f"a node with {len(there)} of 4 pods, a gateway and an operator vanished: failures until {words} after it, "
-        f"none of {len(late)} requests of a sidecar after {BOUND:.0f} s; in all {report.words()}"
+        f"none of {len(late)} requests of a sidecar after {BOUND:.0f} s, no pod evicted yet; in all {report.words()}"
     )

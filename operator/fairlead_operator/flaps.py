@@ -6,10 +6,11 @@ for a time that grows (``health``), so that most of its flips change nothing; it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fairlead_operator.api.core import SliceEndpoint
+from fairlead_xds.runs import common_ends
 
 #: Turns that are remembered of an endpoint, and for how many seconds after the last one.
 KEPT: Final = 16
@@ -26,13 +27,13 @@ class Flaps:
         self._turns: dict[str, dict[str, tuple[float, ...]]] = {}
         self._notable: dict[str, dict[str, tuple[float, ...]]] = {}
 
-    def seen(self, namespace: str, before: Iterable[SliceEndpoint], after: Iterable[SliceEndpoint], now: float) -> None:
+    def seen(self, namespace: str, before: Sequence[SliceEndpoint], after: Sequence[SliceEndpoint], now: float) -> None:
         """A slice was replaced. One that leaves and comes back is another pod, or the same: it counts as it was."""
-        known = {id(endpoint) for endpoint in before}
-        changed = [endpoint for endpoint in after if id(endpoint) not in known]
+        start, end = common_ends(before, after)
+        changed = after[start : len(after) - end]
         if not changed:
             return
-        were = {endpoint.address: endpoint for endpoint in before}
+        were = {endpoint.address: endpoint for endpoint in before[start : len(before) - end]}
         for endpoint in changed:
             was = were.get(endpoint.address)
             # One that terminates does not come back.

@@ -16,6 +16,7 @@ from fairlead_operator import bindings, checks, reconcile, sidecars
 from fairlead_operator.answers import Answers
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
 from fairlead_operator.api.pods import Pod
+from fairlead_operator.assignments import Assignments
 from fairlead_operator.fleet import Fleet
 from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.handover import PATIENCE, Handover
@@ -37,7 +38,7 @@ from fairlead_xds.model import LoadAssignment
 from fairlead_xds.observer import Proxy
 from fairlead_xds.snapshot import Changes, TypeUrl
 from fairlead_xds.store import Store
-from fairlead_xds.translate import Translator, load_assignment
+from fairlead_xds.translate import Translator
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +123,7 @@ class ControlPlane:
         self._settle, self._status_from = settle, 0.0
         self._now = now
         self._turns = Turns(self.world)
+        self._assignments = Assignments(self.world)
         self._serves, self.served_at = asyncio.Event(), 0.0
         self._services: dict[Ref, None] = {}
         self._usable: dict[str, bool] = {}
@@ -285,6 +287,7 @@ class ControlPlane:
         )
         self._tally.reconciled(self.reconciled)
         self._turns.reconciled(self.reconciled)
+        self._assignments.forget()
         self._statuses.reconciled(self.reconciled, held)
         snapshots = self._translator.run(self.reconciled.proxies)
         before, self._usable = (
@@ -327,12 +330,12 @@ class ControlPlane:
             self._turns.note(service, self.reconciled)
             for name, (binding, keys) in self.reconciled.bindings.get(service, {}).items():
                 turned |= bindings.asked_otherwise(self.world, binding)
-                assignment = bindings.load_assignment(self.world, binding)
+                assignment = self._assignments.of(binding)
                 usable = _usable(assignment)
                 turned |= self._usable.get(name) != usable
                 if self._usable.get(name) and not usable:
                     continue  # see handover
-                resource = load_assignment(assignment)
+                resource = self._translator.load_assignment(assignment)
                 for key in keys:
                     if not self._handover.replace(key, resource, useless=not usable):
                         self._published(key, self._store.publish_resources(key, [resource]), cause)

@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fairlead_operator.api.meta import DecodeError, Ref
-from fairlead_operator.bindings import load_assignment, rows, survey
+from fairlead_operator.assignments import Assignments
+from fairlead_operator.bindings import rows, survey
 from fairlead_operator.reconcile import reconcile
 from fairlead_operator.world import Lane, World
 from fairlead_xds import names
 from fairlead_xds.snapshot import Snapshot, TypeUrl
 from fairlead_xds.testing.references import references
 from fairlead_xds.translate import Translator, translate
-from fairlead_xds.translate import load_assignment as to_resource
 from tests.support import manifests
 from tests.support.bad_objects import ATTACHED, BACKEND, BACKEND_BY_NAME, POLICY
 from tests.support.key_pairs import pair
@@ -375,6 +375,7 @@ def test_the_endpoint_lane_does_what_a_full_rebuild_does(raws: list[Raw], events
     world.now = 100.0
     done = reconcile(world)
     lane = {key: translate(config) for key, config in done.proxies.items()}
+    assignments, translator = Assignments(world), Translator()
 
     for event in events:
         ref = Ref("EndpointSlice", NAMESPACE, event) if isinstance(event, str) else None
@@ -382,9 +383,10 @@ def test_the_endpoint_lane_does_what_a_full_rebuild_does(raws: list[Raw], events
         if changed.lane is Lane.CONFIG:
             done = reconcile(world)
             lane = {key: translate(config) for key, config in done.proxies.items()}
+            assignments.forget()
         for service in changed.services:
             for binding, keys in done.bindings.get(service, {}).values():
-                resource = to_resource(load_assignment(world, binding))
+                resource = translator.load_assignment(assignments.of(binding))
                 for key in keys:
                     lane[key] = lane[key].with_resources([resource])
 

@@ -13,6 +13,7 @@ from fairlead_xds import names
 from fairlead_xds.model import LoadAssignment, ProxyConfig
 from fairlead_xds.snapshot import Origin, Resource, Snapshot, TypeUrl
 from fairlead_xds.translate import captured, cluster, endpoints, listener, route, secret
+from fairlead_xds.translate.followed import Followed
 
 V = TypeVar("V", bound=Hashable)
 
@@ -21,15 +22,22 @@ class Translator:
     """Translation with a memory of one run. Pure: the same ``ProxyConfig`` always gives the same bytes."""
 
     def __init__(self) -> None:
+        self._followed = Followed()
         self._last: dict[Hashable, bytes] = {}
         self._bodies: dict[Hashable, bytes] = {}
 
     def run(self, configs: dict[str, ProxyConfig]) -> dict[str, Snapshot]:
         """A snapshot for each key."""
+        self._followed.forget()
         self._last, self._bodies = self._bodies, {}
         snapshots = {key: Snapshot.of(self._resources(config)) for key, config in configs.items()}
         self._last = {}
         return snapshots
+
+    def load_assignment(self, assignment: LoadAssignment) -> Resource:
+        """One load assignment, again and again: what the endpoint lane sends."""
+        body = self._followed.encode(assignment)
+        return Resource(TypeUrl.ENDPOINT, assignment.name, body, assignment.origins)
 
     def _body(self, value: V, encode: Callable[[V], bytes]) -> bytes:
         body = self._bodies.get(value)
@@ -45,7 +53,8 @@ class Translator:
         if config.captured:
             yield Resource(TypeUrl.CLUSTER, names.PASSTHROUGH, captured.passthrough_cluster())
         for assignment in config.assignments:
-            yield load_assignment(assignment)
+            body = endpoints.cluster_load_assignment(assignment)
+            yield Resource(TypeUrl.ENDPOINT, assignment.name, body, assignment.origins)
         for value in config.secrets:
             yield Resource(TypeUrl.SECRET, value.name, self._body(value, secret.secret), value.origins)
         for entry in config.listeners:
@@ -62,13 +71,6 @@ class Translator:
 
 def _union(origins: Iterable[tuple[Origin, ...]]) -> tuple[Origin, ...]:
     return tuple(sorted({origin for some in origins for origin in some}))
-
-
-def load_assignment(assignment: LoadAssignment) -> Resource:
-    """The load assignment alone: what the endpoint lane sends."""
-    return Resource(
-        TypeUrl.ENDPOINT, assignment.name, endpoints.cluster_load_assignment(assignment), assignment.origins
-    )
 
 
 def translate(config: ProxyConfig) -> Snapshot:

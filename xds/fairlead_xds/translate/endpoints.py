@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Iterable, Mapping
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
@@ -21,17 +22,25 @@ from fairlead_xds.wire import VARINT, delimited, tag, varint
 # LocalityLbEndpoints {locality = 1, lb_endpoints = 2, priority = 5}.
 _CLUSTER_NAME, _ENDPOINTS, _POLICY, _LOCALITY, _LB_ENDPOINTS, _PRIORITY = 1, 2, 4, 1, 2, 5
 
-_ADDRESS_AND_PORT, _HEALTH, _GROUP = operator.itemgetter(0, 1), operator.itemgetter(2), operator.itemgetter(6, 4)
+Group = tuple[int, str]
+"""Priority and zone: what is a ``LocalityLbEndpoints``."""
+
+address_and_port, group, _HEALTH = operator.itemgetter(0, 1), operator.itemgetter(6, 4), operator.itemgetter(2)
 
 
 def cluster_load_assignment(assignment: LoadAssignment) -> bytes:
     """The load assignment, endpoints in the order of their zone and address, so that equal sets give equal bytes."""
-    groups: dict[tuple[int, str], list[Endpoint]] = {}
-    for endpoint in sorted(assignment.endpoints, key=_ADDRESS_AND_PORT):
-        groups.setdefault(_GROUP(endpoint), []).append(endpoint)
+    groups: dict[Group, list[bytes]] = {}
+    for endpoint in sorted(assignment.endpoints, key=address_and_port):
+        groups.setdefault(group(endpoint), []).append(lb_endpoint(endpoint))
+    return assembled(assignment, groups)
+
+
+def assembled(assignment: LoadAssignment, groups: Mapping[Group, Iterable[bytes]]) -> bytes:
+    """The same, of bytes that there are already: those of *assignment*'s endpoints, in order."""
     parts = [delimited(_CLUSTER_NAME, assignment.name.encode())]
     for priority, zone in sorted(groups):
-        body = _locality(zone) + b"".join(map(lb_endpoint, groups[priority, zone]))
+        body = _locality(zone) + b"".join(groups[priority, zone])
         parts.append(delimited(_ENDPOINTS, body + (tag(_PRIORITY, VARINT) + varint(priority) if priority else b"")))
     if assignment.failover:
         parts.append(_overprovisioned(failover.overprovisioning_factor(assignment.failover)))
