@@ -54,7 +54,10 @@ def test_a_pod_killed_without_notice_is_left_alone_at_once(site: Site, proved: C
     victim = min(site.pods("web"))
     site.cluster.kill(site.namespace, [victim])
     site.cluster.wait_for(functools.partial(site.cluster.gone, site.namespace, victim), f"{victim} is gone", seconds=60)
+    # The object is gone before its slice says so, and before the kubelet has ended it.
+    site.cluster.wait_for(lambda: victim not in site.endpoints("web"), f"{victim} is in no slice")
     site.cluster.rolled_out(site.namespace, "web")
+    running.more(50)
     killed = running.now()
     running.more(300)
     report = running.stop()

@@ -121,6 +121,14 @@ class Site:
         found = self.cluster.pods(self.namespace, f"app={app}")
         return {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in found}
 
+    def endpoints(self, service: str) -> set[str]:
+        """The pods that the slices of *service* name."""
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{self.namespace}/endpointslices"
+        slices = self.cluster.request("GET", f"{path}?labelSelector=kubernetes.io/service-name%3D{service}")["items"]
+        return {
+            (one.get("targetRef") or {}).get("name", "") for found in slices for one in found.get("endpoints") or []
+        }
+
     def call(self, pod: str, path: str) -> None:
         """POST to one pod of the sample application: its switches."""
         self.cluster.request("POST", self.cluster.proxied(self.namespace, pod, 8080, path))
