@@ -203,7 +203,7 @@ async def test_transitions_become_events_of_the_policy(place: Place) -> None:
     path = f"/api/v1/namespaces/{place.site.namespace}/events?fieldSelector={of_policy}"
     wanted = [
         ("Warning", "EndpointExcluded", "its startup probe has not passed"),
-        ("Normal", "EndpointHealthy", "healthy again"),
+        ("Normal", "EndpointHealthy", "healthy"),
     ]
     found: list[tuple[str, str, str]] = []
     for _ in range(300):

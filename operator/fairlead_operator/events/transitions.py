@@ -50,7 +50,9 @@ def _conditions(before: Status, after: Status) -> Iterator[Transition]:
             if reason not in _PASSING and (was_well or (was is not None and _said(was) != _said(one))):
                 yield Transition(True, reason, f"{kind}: {note}")
         elif was is not None and not was_well and text(was, "reason") not in _PASSING:
-            yield Transition(False, _good(kind), f"{kind}: {note}" if note else f"not {text(was, 'reason')} any more")
+            yield Transition(
+                False, _good(kind), f"{kind}: {note}" if note else f"{kind}: not {text(was, 'reason')} any more"
+            )
 
 
 def _said(condition: Mapping[str, Any]) -> tuple[str, str]:
@@ -72,16 +74,20 @@ def _endpoints(before: Status, after: Status) -> Iterator[Transition]:
             note = f"{child(after, 'endpoints').get('summary', ready)} endpoints are healthy, {ready_before} were"
             yield Transition(ready < ready_before, "EndpointsChanged", note)
         return
+    # A pod that has just come is not ready yet, and that is no news.
+    newcomers = max(0, _total(after) - _total(before))
     for key, one in new.items():
         health = text(one, "health")
-        if key not in old or text(old[key], "health") != health:
+        if newcomers and key not in old and health == "Excluded":
+            newcomers -= 1
+        elif key not in old or text(old[key], "health") != health:
             # Ending is what pods do when they are told to.
             yield Transition(health != "Draining", f"Endpoint{health}", f"{_who(one)}: {text(one, 'reason')}")
     back = [one for key, one in old.items() if key not in new and text(one, "health") != "Draining"]
     # Whoever is not listed any more is healthy, or is not there: the count of the healthy tells which.
     if back and ready - ready_before >= len(back):
         for one in back:
-            yield Transition(False, "EndpointHealthy", f"{_who(one)}: healthy again")
+            yield Transition(False, "EndpointHealthy", f"{_who(one)}: healthy")
 
 
 def _ejected(before: Status, after: Status) -> Iterator[Transition]:
@@ -101,7 +107,15 @@ def _key(one: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _ready(status: Status) -> int:
-    found = child(status, "endpoints").get("ready")
+    return _count(status, "ready")
+
+
+def _total(status: Status) -> int:
+    return sum(_count(status, name) for name in ("ready", "draining", "degraded", "excluded"))
+
+
+def _count(status: Status, name: str) -> int:
+    found = child(status, "endpoints").get(name)
     return found if type(found) is int else 0
 
 

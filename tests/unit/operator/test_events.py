@@ -25,7 +25,8 @@ def condition(kind: str, status: str, reason: str, message: str = "") -> dict[st
 
 
 def status(*conditions: dict[str, Any], ready: int = 3, **more: Any) -> dict[str, Any]:
-    counts = {"ready": ready, "summary": f"{ready}/3"}
+    excluded = sum(one["health"] == "Excluded" for one in more.get("unhealthyEndpoints", []))
+    counts = {"ready": ready, "excluded": excluded, "summary": f"{ready}/3"}
     return {"conditions": list(conditions), "endpoints": counts, "unhealthyEndpoints": [], **more}
 
 
@@ -60,7 +61,7 @@ def unfit(number: int, health: str = "Excluded", reason: str = "not ready") -> d
         (
             condition("Degraded", "True", "NodesInDoubt", "7 of 9 nodes"),
             condition("Degraded", "False", "Fine"),
-            [Transition(False, "Recovered", "not NodesInDoubt any more")],
+            [Transition(False, "Recovered", "Degraded: not NodesInDoubt any more")],
         ),
         (
             condition("Degraded", "True", "NodesInDoubt", "7 of 9 nodes"),
@@ -91,12 +92,22 @@ def test_endpoints_that_leave_and_come_back() -> None:
         Transition(True, "EndpointExcluded", "shop/web:http: pod web-1 (10.0.0.1:80): not ready")
     ]
     assert transitions(ill, well) == [
-        Transition(False, "EndpointHealthy", "shop/web:http: pod web-1 (10.0.0.1:80): healthy again")
+        Transition(False, "EndpointHealthy", "shop/web:http: pod web-1 (10.0.0.1:80): healthy")
     ]
 
 
 def test_an_endpoint_that_is_listed_no_more_because_it_is_gone_is_not_called_healthy() -> None:
     assert transitions(status(ready=2, unhealthyEndpoints=[unfit(1)]), status(ready=2)) == []
+
+
+def test_a_pod_that_has_just_come_is_news_once_it_is_ready() -> None:
+    starts = status(ready=3, unhealthyEndpoints=[unfit(4)])
+    assert transitions(status(ready=3), starts) == []
+    assert transitions(starts, status(ready=4)) == [
+        Transition(False, "EndpointHealthy", "shop/web:http: pod web-4 (10.0.0.4:80): healthy")
+    ]
+    # One comes while another turns not ready: one of them is told.
+    assert len(transitions(status(ready=3), status(ready=2, unhealthyEndpoints=[unfit(1), unfit(4)]))) == 1
 
 
 def test_an_end_that_was_asked_for_is_no_warning() -> None:
