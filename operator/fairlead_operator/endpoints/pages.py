@@ -13,26 +13,28 @@ from fairlead_operator.endpoints.targets import Target
 
 #: Seconds that an answer may take.
 PATIENCE: Final = 3.0
+#: Bytes: some ten thousand endpoints. Whoever owns a pod may answer in its sidecar's place, and as much as it likes.
+LARGEST: Final = 16 * 1024 * 1024
+#: Small pages at the same time; large ones come, and are read, one after the other.
 _AT_ONCE: Final = 10
-#: Bytes: some ten thousand endpoints.
-_LARGEST: Final = 64 * 1024 * 1024
 
 
 class Pages:
     """One for a survey: it bounds how many are asked at the same time."""
 
     def __init__(self) -> None:
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slots, self._large = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(1)
 
     async def clusters(self, target: Target) -> admin.Page | None:
         """How *target* sees its endpoints."""
-        page = await self._get(target, admin.PATH)
-        if page is None:
-            return None
-        try:
-            return await asyncio.to_thread(lambda: admin.read(json.loads(page)))
-        except (ValueError, RecursionError):
-            return None
+        async with self._large:
+            page = await self._get(target, admin.PATH)
+            if page is None:
+                return None
+            try:
+                return await asyncio.to_thread(lambda: admin.read(json.loads(page)))
+            except (ValueError, RecursionError):
+                return None
 
     async def unfit(self, target: Target) -> bool | None:
         """Whether *target* keeps any endpoint out: a small question, for those who ask often."""
@@ -47,9 +49,20 @@ class Pages:
             async with (
                 self._slots,
                 asyncio.timeout(PATIENCE),
-                aiohttp.ClientSession(connector=connector) as session,
-                session.get(target.url + path) as response,
+                aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
+                session.get(target.url + path, allow_redirects=False) as response,
             ):
-                return await response.content.read(_LARGEST) if response.status == 200 else None
+                return await _whole(response.content) if response.status == 200 else None
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
             return None
+
+
+async def _whole(content: aiohttp.StreamReader) -> bytes | None:
+    """All of it; ``None``: it is too large."""
+    parts, size = [], 0
+    async for part in content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST:
+            return None
+    return b"".join(parts)
