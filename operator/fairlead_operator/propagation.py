@@ -17,6 +17,8 @@ WINDOW: Final = 3600.0
 _STEP: Final = 300.0
 #: The advice is so many times what was measured: the next change may be slower than all before.
 _MARGIN: Final = 2.0
+#: Seconds of the longest advice: a proxy that takes longer is not slow but stuck, which no sleep of a pod mends.
+_LONGEST: Final = 20
 _NAMED: Final = 5
 
 
@@ -39,8 +41,8 @@ class Slowest:
 
 
 def pre_stop(slowest: float) -> int:
-    """Seconds that a pod should sleep before it ends (``lifecycle.preStop.sleep``): whole ones, at least one."""
-    return max(1, math.ceil(slowest * _MARGIN))
+    """Seconds that a pod should sleep before it ends (``lifecycle.preStop.sleep``): whole ones, from 1 to 20."""
+    return max(1, math.ceil(min(slowest * _MARGIN, _LONGEST)))
 
 
 def too_short(graces: Iterable[tuple[str, int]], slowest: float) -> Problem | None:
