@@ -92,7 +92,7 @@ async def _everything(release: Installed, site: Site) -> Json:
     await site.apply(site.slice(endpoint("10.9.0.1")))
     policy = await site.apply(site.policy("shop", port=8443))
     await site.apply(site.policy("side", port=9090, proxies={"sidecars": {"matchLabels": {"app": "web"}}}))
-    await site.apply(site.policy("rival", port=8443))  # what is wrong with it becomes an event
+    await site.apply(site.policy("shop-2", port=8443))  # refused, as the younger one: that becomes an event
     await asyncio.to_thread(
         release.pod, "web-1", "default", site.namespace, **{"app": "web", "fairlead.dev/sidecar": "injected"}
     )

@@ -61,7 +61,7 @@ async def test_an_endpoint_change_encodes_the_changed_endpoint_only(world: tuple
     plane.run_endpoints()
     after = endpoints.lb_endpoint.cache_info()
     assert after.misses - before.misses == 1
-    assert after.hits - before.hits == objects.MANY - 1
+    assert after.hits == before.hits  # the others are not looked at
 
 
 async def test_an_equal_slice_changes_nothing(world: tuple[Store, ControlPlane]) -> None:
