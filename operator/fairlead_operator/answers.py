@@ -75,7 +75,7 @@ class Answers:
 
     def _left(self, proxy: Proxy, key: str) -> None:
         """Nobody who waits for the proxies of *key* waits for this one any more."""
-        self._progress.disconnected(proxy, self._time())
+        self._progress.disconnected(proxy)
         if self._handover.heard(key, proxy, None):
             self._lanes.hand_over(key)
         self._lanes.mark_status()

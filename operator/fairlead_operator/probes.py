@@ -17,6 +17,7 @@ from fairlead_operator.api.core import EndpointSlice
 from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.probes import Probe, Probes
 from fairlead_xds.features.active import ActiveHealthCheck, CheckHeader, GrpcCheck, HttpCheck, TcpCheck
+from fairlead_xds.features.value import milliseconds
 from fairlead_xds.model import NOT_ASKED
 
 Kind = Literal["ReadinessProbe", "LivenessProbe"]
@@ -85,21 +86,33 @@ def _explicit(wanted: ActiveHealthCheck, probe: Probe) -> ActiveHealthCheck | No
     """What the policy says comes first. ``None``: what the pod template says no check can have."""
     # A liveness probe that has failed for the last time ends the container: it should have no requests by then.
     failure = probe.failure if wanted.type == "ReadinessProbe" else max(1, probe.failure - 1)
+    interval, timeout = _times(wanted, probe)
     try:
         return ActiveHealthCheck(
             type=probe.type or "TCP",
             http=_http(probe) if probe.type == "HTTP" else None,
             grpc=GrpcCheck(service=probe.service) if probe.type == "GRPC" else None,
             tcp=TcpCheck() if probe.type == "TCP" else None,
-            interval=wanted.interval or f"{probe.period}s",
-            # The API lets a probe take longer than its period.
-            timeout=wanted.timeout or f"{min(probe.timeout, probe.period)}s",
+            interval=interval,
+            timeout=timeout,
             unhealthy_threshold=wanted.unhealthy_threshold or min(failure, 100),
             healthy_threshold=wanted.healthy_threshold or min(probe.success, 100),
             jitter=wanted.jitter,
+            max_checks_per_second=wanted.max_checks_per_second,
         )
     except ValidationError:
         return None
+
+
+def _times(wanted: ActiveHealthCheck, probe: Probe) -> tuple[str, str]:
+    """Interval and timeout. What the policy does not say gives way: a check has to end before the next one begins.
+
+    The API lets a probe take longer than its period.
+    """
+    interval, timeout = wanted.interval or f"{probe.period}s", wanted.timeout or f"{probe.timeout}s"
+    if milliseconds(timeout) <= milliseconds(interval):
+        return interval, timeout
+    return (interval, interval) if wanted.timeout is None else (timeout, timeout)
 
 
 def _http(probe: Probe) -> HttpCheck:

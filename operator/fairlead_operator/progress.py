@@ -72,6 +72,8 @@ class _Open:
     wanted: dict[tuple[TypeUrl, str], str | None]
     done: list[str] = field(default_factory=list)
     waiting: set[Proxy] = field(default_factory=set)
+    #: When somebody acknowledged last.
+    acked: float = 0.0
 
 
 class Progress:
@@ -112,7 +114,8 @@ class Progress:
             if proxy in entry.waiting and self._has(proxy, entry):
                 entry.waiting.discard(proxy)
                 entry.done.append(proxy.node.id)
-                self._close_if_done(entry, now)
+                entry.acked = now
+                self._close_if_done(entry)
 
     def refused(
         self, proxy: Proxy, type_url: TypeUrl, versions: Mapping[str, str | None], *, message: str, now: float
@@ -126,12 +129,12 @@ class Progress:
                 self._open.remove(entry)
                 self._report(self._told(entry, (proxy.node.id,), now, refusal=message))
 
-    def disconnected(self, proxy: Proxy, now: float) -> None:
-        """*proxy* is gone: nobody waits for it."""
+    def disconnected(self, proxy: Proxy) -> None:
+        """*proxy* is gone: nobody waits for it, and how long it was silent before is no figure of anybody."""
         for entry in list(self._open):
             if proxy in entry.waiting:
                 entry.waiting.discard(proxy)
-                self._close_if_done(entry, now)
+                self._close_if_done(entry)
 
     def _has(self, proxy: Proxy, entry: _Open) -> bool:
         current = self._current(entry.key)
@@ -143,12 +146,12 @@ class Progress:
                 return False
         return True
 
-    def _close_if_done(self, entry: _Open, now: float) -> None:
+    def _close_if_done(self, entry: _Open) -> None:
         if entry.waiting or entry not in self._open:
             return
         self._open.remove(entry)
         if entry.done:
-            self._report(self._told(entry, tuple(entry.done), now))
+            self._report(self._told(entry, tuple(entry.done), entry.acked))
 
     @staticmethod
     def _told(entry: _Open, proxies: tuple[str, ...], now: float, *, refusal: str = "") -> Report:

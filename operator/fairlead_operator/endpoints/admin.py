@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from typing import Any, Final, NamedTuple
 
-from fairlead_operator.api.lenient import child, children
+from fairlead_operator.api.lenient import child, children, text
 from fairlead_operator.options import joined
 
 PATH: Final = "/clusters?format=json"
@@ -14,7 +14,7 @@ PATH: Final = "/clusters?format=json"
 UNFIT_PATH: Final = "/stats/prometheus?filter=cluster.*(ejections_active%7Cmembership_(total%7Chealthy%7Cdegraded)%24)"
 _GAUGE: Final = re.compile(
     r"^envoy_cluster_(outlier_detection_ejections_active|membership_total|membership_healthy|membership_degraded)"
-    r"\{([^}]*)\} (\d+)$",
+    r"\{([^}\n]{0,1000})\} (\d{1,18})$",  # bounded: whoever owns a pod may answer in its sidecar's place
     re.MULTILINE,
 )
 
@@ -60,7 +60,7 @@ def read(page: Any) -> Page:
             if not isinstance(address, str) or not isinstance(port, int):
                 continue
             health = child(host, "health_status")
-            stats = {one.get("name"): one.get("value") for one in children(host, "stats")}
+            stats = {text(one, "name"): one.get("value") for one in children(host, "stats")}
             seen = Seen(
                 bool(health.get("failed_active_health_check")),
                 bool(health.get("failed_outlier_check")),
@@ -73,4 +73,6 @@ def read(page: Any) -> Page:
 
 def _number(value: Any) -> int:
     """64-bit numbers are texts in JSON."""
-    return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()) else 0
+    if isinstance(value, str) and value.isdecimal() and len(value) < 20:
+        return int(value)
+    return value if type(value) is int else 0

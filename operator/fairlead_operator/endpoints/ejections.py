@@ -39,6 +39,7 @@ class Ejections:
 
     def __init__(self, plane: ControlPlane, targets: Targets) -> None:
         self._plane, self._targets = plane, targets
+        self._pages = Pages()
         self._answers: dict[str, Answer] = {}
         self._turn = 0
 
@@ -58,9 +59,8 @@ class Ejections:
         targets = sorted(self._targets(self._keys()))
         names = {one.name for one in targets}
         self._answers = {name: answer for name, answer in self._answers.items() if name in names}
-        pages = Pages()
         asked = self._whose_turn(targets)
-        for one, kept in zip(asked, await asyncio.gather(*(_ask(pages, one) for one in asked)), strict=True):
+        for one, kept in zip(asked, await asyncio.gather(*(_ask(self._pages, one) for one in asked)), strict=True):
             if kept is None:
                 self._answers.pop(one.name, None)
             else:
@@ -90,7 +90,7 @@ class Ejections:
             if not kept:
                 continue
             listed = [row for row in rows(world, done.clusters.get(ref, ())) if row.address in kept]
-            told = [_ejected(row, answers) for row in listed if row.health is not Health.EXCLUDED]
+            told = [_ejected(row, answers) for row in listed if row.health in {Health.HEALTHY, Health.DEGRADED}]
             if told:
                 out[ref] = tuple(told[:LISTED])
         return out

@@ -21,6 +21,7 @@ class Scout:
 
     def __init__(self, plane: ControlPlane, targets: Targets) -> None:
         self._plane, self._targets = plane, targets
+        self._pages = Pages()
 
     async def survey(self, ref: Ref) -> dict[str, Any]:
         """The endpoints of the policy *ref* as Kubernetes and its proxies see them. Raises KeyError: there is no such policy."""
@@ -28,8 +29,7 @@ class Scout:
         if ref not in plane.world.policies:
             raise KeyError(ref)
         targets = sorted(self._targets(plane.reconciled.gateways.get(ref, set())))[:ASKED]
-        pages = Pages()
-        seen = await asyncio.gather(*(pages.clusters(one) for one in targets))
+        seen = await asyncio.gather(*(self._pages.clusters(one) for one in targets))
         found = rows(plane.world, plane.reconciled.clusters.get(ref, ()))
         told = {one.name: answer for one, answer in zip(targets, seen, strict=True)}
         return view.answer(f"{ref.namespace}/{ref.name}", found, told, slowest=plane.slowest)

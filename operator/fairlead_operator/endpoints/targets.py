@@ -41,7 +41,7 @@ def of_pods(pods: Pods, namespace: str, keys: Collection[str]) -> Iterable[Targe
     for pod in pods.everyone():
         key = _key(pods, pod, namespace)
         if key in keys and pod.state.ip and not pod.leaving:
-            yield Target(pod.ref.name, key, f"http://{joined(pod.state.ip, STATUS_PORT)}")
+            yield Target(_name(pod.ref.namespace, pod.ref.name), key, f"http://{joined(pod.state.ip, STATUS_PORT)}")
 
 
 def _key(pods: Pods, pod: Pod, namespace: str) -> str:
@@ -54,4 +54,12 @@ def _key(pods: Pods, pod: Pod, namespace: str) -> str:
 def unknown(proxies: Iterable[Proxy], known: Iterable[Target], keys: Collection[str]) -> list[Target]:
     """Those of *proxies* that are connected and that nothing is known of: they cannot be asked."""
     names = {one.name for one in known}
-    return [Target(one.node.id, one.key) for one in proxies if one.key in keys and one.node.id not in names]
+    mine = [
+        (_name(one.identity.namespace, one.identity.pod or one.node.id), one.key) for one in proxies if one.key in keys
+    ]
+    return [Target(name, key) for name, key in mine if name not in names]
+
+
+def _name(namespace: str, pod: str) -> str:
+    """Pods of two namespaces may have one name."""
+    return f"{namespace}/{pod}" if namespace else pod

@@ -97,8 +97,9 @@ def _ejected(before: Status, after: Status) -> Iterator[Transition]:
         if key not in old:
             yield Transition(True, "EndpointEjected", f"{_who(one)}: {text(one, 'reason')}")
     if len(old) < _FULL and len(new) < _FULL:
+        unfit = {_key(one) for one in children(after, "unhealthyEndpoints")}
         for key, one in old.items():
-            if key not in new:
+            if key not in new and key not in unfit:
                 yield Transition(False, "EndpointReturned", f"{_who(one)}: no proxy keeps it out any more")
 
 

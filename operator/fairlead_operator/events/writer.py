@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol
 from fairlead_operator.api.meta import API_VERSION, Ref
 from fairlead_operator.events.limit import Limit
 from fairlead_operator.events.transitions import Transition, transitions
-from fairlead_operator.sources.client import CONNECTION_ERRORS, ApiError
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ class EventWriter:
                 await self._client.create(path, made)
                 self.writes += 1
                 told = ""
-            except (*CONNECTION_ERRORS, ApiError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the event is lost
                 if told != str(error):
                     told = str(error)
                     log.warning("event %s of %s: %s", made["reason"], made["metadata"]["name"], told or repr(error))

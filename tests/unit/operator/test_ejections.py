@@ -37,6 +37,8 @@ envoy_cluster_outlier_detection_ejections_active{envoy_cluster_name="a"} 0
         (GAUGES.replace('active{envoy_cluster_name="a"} 0', 'active{envoy_cluster_name="a"} 1'), True),
         (GAUGES.replace('total{envoy_cluster_name="a"} 3', 'total{envoy_cluster_name="a"} 4'), True),
         ("envoy_cluster_membership_total{} what", False),
+        ("envoy_cluster_membership_total{\n" * 40_000, False),  # of a pod that means no good
+        ('envoy_cluster_membership_total{a="b"} ' + "9" * 10_000, False),
     ],
 )
 def test_a_small_page_tells_whether_the_large_one_is_worth_it(page: str, found: bool) -> None:
@@ -68,8 +70,8 @@ def test_gateways_of_the_installation_and_sidecars_are_found_whoever_serves_them
     found = set(of_pods(pods, "fairlead-system", {"edge", group.key}))
 
     assert found == {
-        Target("edge-1", "edge", "http://10.0.0.1:19001"),
-        Target("web", group.key, "http://[fd00::2]:19001"),
+        Target("fairlead-system/edge-1", "edge", "http://10.0.0.1:19001"),
+        Target("shop/web", group.key, "http://[fd00::2]:19001"),
     }
     assert list(of_pods(pods, "fairlead-system", {"other"})) == []
 

@@ -47,13 +47,23 @@ def test_what_envoy_writes() -> None:
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
-                st.sampled_from(["cluster_statuses", "host_statuses", "address", "stats", "value"]), inner
+                st.sampled_from(["cluster_statuses", "host_statuses", "address", "stats", "name", "value"]), inner
             )
         ),
     )
 )
 def test_nothing_that_it_is_told_makes_it_fail(page: Any) -> None:
     read(page)
+
+
+def test_odd_statistics_are_none() -> None:
+    page = clusters(host("10.0.0.1"))
+    page["cluster_statuses"][1]["host_statuses"][0]["stats"] = [
+        {"name": []},
+        {"name": "rq_total", "value": "9" * 5000},
+        {"name": "rq_error", "value": True},
+    ]
+    assert read(page) == {"10.0.0.1:80": [Seen()]}
 
 
 def row(address: str, health: Health = Health.HEALTHY, reason: str = "ready", since: float = 0.0) -> Row:

@@ -239,17 +239,22 @@ class Api:
 
     def __init__(self, refuse: int = 0) -> None:
         self.refuse, self.made = refuse, list[tuple[str, str]]()
+        self.error: Exception = ApiError(403, "not yours")
 
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if self.refuse:
             self.refuse -= 1
-            raise ApiError(403, "not yours")
+            raise self.error
         self.made.append((path, body["reason"]))
         return body
 
 
-async def test_a_refused_event_is_told_and_the_next_is_written(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ApiError(403, "not yours"), ValueError("not yours"), RuntimeError("not yours")])
+async def test_a_refused_event_is_told_and_the_next_is_written(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     api = Api(refuse=1)
+    api.error = error
     events = EventWriter(api, "one")
     running = asyncio.create_task(events.run())
     events.written(SHOP, "u1", status(), status(ready=2, unhealthyEndpoints=[unfit(1)]))

@@ -128,6 +128,24 @@ def test_a_dead_pod_is_out_before_its_liveness_probe_ends_it(failure: int, thres
     assert check.unhealthy_threshold == threshold
 
 
+@pytest.mark.parametrize(
+    ("wanted", "interval", "timeout"),
+    [
+        ({}, "3s", "3s"),
+        ({"interval": "2s"}, "2s", "2s"),
+        ({"timeout": "6s"}, "6s", "6s"),
+        ({"interval": "10s"}, "10s", "5s"),
+        ({"interval": "9s", "timeout": "1s"}, "9s", "1s"),
+    ],
+)
+def test_what_the_policy_does_not_say_gives_way(wanted: Json, interval: str, timeout: str) -> None:
+    """A probe every 3 s that may take 5 s: no check of Envoy may take longer than its interval."""
+    slow = HTTP | {"periodSeconds": 3, "timeoutSeconds": 5}
+    check = _chosen({"web-1": spec(slow)}, maxChecksPerSecond=7, **wanted).check
+    assert check is not None
+    assert (check.interval, check.timeout, check.max_checks_per_second) == (interval, timeout, 7)
+
+
 def test_a_port_that_differs_is_asked_where_it_is() -> None:
     moved = {"httpGet": {"path": "/healthz", "port": "admin"}}
 

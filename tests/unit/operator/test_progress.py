@@ -94,7 +94,7 @@ def test_who_disconnects_is_not_waited_for() -> None:
     scene.publish(_snapshot("1"), one, two)
     scene.deliver(one, two)
     scene.ack(one)
-    scene.progress.disconnected(two.proxy, 3.0)
+    scene.progress.disconnected(two.proxy)
 
     assert [report.proxies for report in scene.reports] == [("edge-1",)]
 
@@ -102,7 +102,7 @@ def test_who_disconnects_is_not_waited_for() -> None:
 def test_nothing_is_reported_when_all_who_were_asked_are_gone() -> None:
     scene, client = Scene(), Client()
     scene.publish(_snapshot("1"), client)
-    scene.progress.disconnected(client.proxy, 3.0)
+    scene.progress.disconnected(client.proxy)
 
     assert scene.reports == []
 
