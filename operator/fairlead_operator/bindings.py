@@ -16,6 +16,10 @@ from fairlead_xds.features.endpoints import Endpoints, Health
 from fairlead_xds.features.health_check import HealthCheck
 from fairlead_xds.model import NOT_ASKED, Endpoint, LoadAssignment
 
+_NO_PODS: Final = (
+    "a Backend has no pods whose probe says how to ask; nobody asks these endpoints: use type HTTP, GRPC or TCP"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
@@ -111,6 +115,8 @@ def explicit(world: World, binding: Binding, check: HealthCheck | None) -> tuple
     """*check* with an explicit active check instead of that of a probe, and the binding that knows it."""
     if check is None or check.active is None or not check.active.of_probe:
         return binding, check
+    if binding.active is None:
+        return replace(binding, problem=_NO_PODS), check.model_copy(update={"active": None})
     choice = choose(world, binding)
     told = replace(binding, check=choice.check, problem=choice.problem)
     return told, check.model_copy(update={"active": choice.check})

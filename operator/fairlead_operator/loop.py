@@ -384,7 +384,8 @@ class ControlPlane:
             self._progress.published(key, cause, changes=changes, snapshot=self._store.current(key), proxies=proxies)
 
     def _reported(self, report: Report) -> None:
-        if TypeUrl.ENDPOINT.short in report.resources and not report.refusal:
+        # Of endpoints alone: a policy that is edited brings clusters, which may wait for their first checks.
+        if set(report.resources) == {TypeUrl.ENDPOINT.short} and not report.refusal:
             self._slowest.observe(report.seconds, self._time())
         self._on_report(report)
 

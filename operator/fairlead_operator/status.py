@@ -187,8 +187,11 @@ def _ejected(one: Ejected) -> dict[str, Any]:
 
 
 def rfc3339(seconds: float) -> str:
-    """A time of the epoch as Kubernetes writes it."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """A time of the epoch as Kubernetes writes it; empty: it is in no year that can be written."""
+    try:
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def _condition(kind: str, value: str, reason: str, message: str) -> dict[str, Any]:

@@ -80,8 +80,8 @@ class Statuses:
 
     def slowest(self, seconds: float) -> None:
         """How long the slowest change took to reach every proxy."""
-        if propagation.pre_stop(seconds) != propagation.pre_stop(self._slowest):
-            self._slowest = seconds
+        before, self._slowest = self._slowest, seconds
+        if propagation.pre_stop(seconds) != propagation.pre_stop(before):
             self._unsure = None
 
     def again(self, actual: Mapping[Ref, dict[str, Any]]) -> None:

@@ -30,7 +30,7 @@ class Node:
 def read_node(raw: dict[str, Any]) -> Node:
     """A Node. What is not as the API has it counts as nothing wrong."""
     ref = ref_of(raw)
-    tainted = {one.get("key") for one in children(child(raw, "spec"), "taints")}
+    tainted = {text(one, "key") for one in children(child(raw, "spec"), "taints")}
     conditions = children(child(raw, "status"), "conditions")
     ready = next((one for one in conditions if one.get("type") == "Ready"), {})
     since = text(ready, "lastTransitionTime")

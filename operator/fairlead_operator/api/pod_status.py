@@ -18,6 +18,7 @@ from fairlead_operator.api.lenient import child, children, text
 KEPT: Final = 16
 #: Seconds between two runs where nothing tells: the kubelet's first back-off.
 _GAP: Final = 10.0
+_YEAR: Final = 366 * 86400
 
 
 class Restarts(NamedTuple):
@@ -94,14 +95,15 @@ def read_state(raw: Mapping[str, Any], before: PodState | None = None) -> PodSta
     waiting = (text(child(child(one, "state"), "waiting"), "reason") for one in statuses)
     ready = next((one for one in children(status, "conditions") if one.get("type") == "Ready"), {})
     grace = metadata.get("deletionGracePeriodSeconds", spec.get("terminationGracePeriodSeconds"))
-    seconds = grace if type(grace) is int else 30
+    # The API takes any 64-bit number; a longer time than a year is no time.
+    seconds = grace if type(grace) is int and 0 <= grace <= _YEAR else 30
     deleted = _time(metadata.get("deletionTimestamp"))
     return PodState(
         _restarts(statuses, before.restarts if before is not None else None),
         next((one for one in waiting if one.endswith(("BackOff", "Error"))), ""),
         any(run and one.get("started") is False for one, run in zip(statuses, running, strict=True)),
         _time(ready.get("lastTransitionTime")),
-        deleted - seconds if deleted else 0.0,
+        max(0.0, deleted - seconds) if deleted else 0.0,
         seconds,
         probes.read_probes(spec),
         text(status, "podIP"),

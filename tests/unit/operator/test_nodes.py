@@ -40,6 +40,10 @@ def node(name: str, ready: str = "True", *taints: str, **spec: Any) -> Json:
         (node("a", "True", "node.kubernetes.io/out-of-service"), "is out of service"),
         ({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}}, ""),
         (
+            {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}, "spec": {"taints": [{"key": ["a"]}]}},
+            "",
+        ),
+        (
             {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}, "spec": 7, "status": {"conditions": ["x"]}},
             "",
         ),

@@ -141,3 +141,18 @@ def test_nothing_that_it_is_told_makes_it_fail(status: Any, before: Any) -> None
 @pytest.mark.parametrize("count", [1, KEPT, 1000])
 def test_so_many_are_kept(count: int) -> None:
     assert len(read_state(pod(container(count, run=110, last=(80, 100)))).restarts.times) == min(count, KEPT)
+
+
+@pytest.mark.parametrize("grace", [10**11, 2**63 - 1, 10**400, -1, True, None, "30"])
+def test_a_grace_that_no_pod_can_have_is_the_usual_one(grace: Any) -> None:
+    """The API server takes any 64-bit number."""
+    raw = pod()
+    raw["metadata"] = {"deletionTimestamp": at(30), "deletionGracePeriodSeconds": grace}
+    state = read_state(raw)
+    assert (state.grace, state.deleted) == (30, seconds(0))
+
+
+def test_a_deletion_before_all_time_is_unknown() -> None:
+    raw = pod()
+    raw["metadata"] = {"deletionTimestamp": "1970-01-01T00:00:10Z", "deletionGracePeriodSeconds": 60}
+    assert read_state(raw).deleted == 0

@@ -308,3 +308,23 @@ def test_bindings_lead_from_a_service_to_its_clusters_and_their_gateways() -> No
         "shop/web:80": {"edge", "inner"}
     }
     assert Ref("Service", NAMESPACE, "other") not in bindings
+
+
+@pytest.mark.parametrize("kind", ["ReadinessProbe", "LivenessProbe"])
+def test_a_backend_has_no_probes_and_that_is_said(kind: str) -> None:
+    """Its passive checks stay, and nobody else's policy notices."""
+    check = {"active": {"type": kind}, "passive": {}}
+    spec = site(listener(80), _refs({"kind": "Backend", "name": "ext"}, {"name": "web", "port": 80}), healthCheck=check)
+    world = _world(spec, _external("ext", {"address": "192.0.2.1", "port": 80}))
+    done = reconcile(world)
+    found = done.findings[policy_ref("site")]
+
+    assert found.accepted == ()
+    (problem,) = [one for one in found.degraded if "backendRefs[0]" in one.path]
+    assert problem.reason == "ProbeNotUsable"
+    assert "a Backend has no pods" in problem.message
+    checks = {one.name: one.health_check for config in done.proxies.values() for one in config.backends}
+    (external,) = [check for name, check in checks.items() if "backend/" in name]
+    assert external is not None
+    assert external.active is None
+    assert external.passive is not None

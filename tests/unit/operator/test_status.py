@@ -11,7 +11,7 @@ from fairlead_operator.api.status_types import LoadBalancerPolicyStatus
 from fairlead_operator.bindings import Survey
 from fairlead_operator.conditions import Findings, Problem
 from fairlead_operator.health import Row
-from fairlead_operator.status import LONGEST, Rollout, Subject, status
+from fairlead_operator.status import LONGEST, Rollout, Subject, rfc3339, status
 from fairlead_xds.features.endpoints import Health
 
 SUBJECT = Subject(3, "Gateway", "LeastRequest")
@@ -156,3 +156,8 @@ def test_endpoints_that_are_not_healthy_are_listed_with_why_and_since_when() -> 
     ]
     none = status(SUBJECT, Findings(), DONE, Survey(Counter()), previous={}, now=THEN)
     assert (none["unhealthyEndpoints"], none["activeChecks"]) == ([], [])
+
+
+@pytest.mark.parametrize("seconds", [-1e18, 1e18, float("inf"), float("nan"), 253402300800.0])
+def test_a_time_in_no_year_is_no_time(seconds: float) -> None:
+    assert rfc3339(seconds) == ""
