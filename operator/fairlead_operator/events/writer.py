@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from fairlead_operator.api.meta import API_VERSION, Ref
 from fairlead_operator.events.limit import Limit
 from fairlead_operator.events.transitions import Transition, transitions
+from fairlead_operator.sources.client import ApiError
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,11 @@ def manifest(ref: Ref, uid: str, one: Transition, *, instance: str, now: datetim
             "uid": uid,
         },
     }
+
+
+def _ending(error: Exception) -> bool:
+    """The namespace is being deleted, or is gone, and its policies with it: nobody would read the event."""
+    return isinstance(error, ApiError) and (error.status == 404 or "being terminated" in error.message)
 
 
 class EventWriter:
@@ -86,6 +92,8 @@ class EventWriter:
                 self.writes += 1
                 told = ""
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the event is lost
-                if told != str(error):
+                if _ending(error):
+                    log.debug("event %s: %s", made["reason"], error)
+                elif told != str(error):
                     told = str(error)
                     log.warning("event %s of %s: %s", made["reason"], made["metadata"]["name"], told or repr(error))

@@ -265,3 +265,20 @@ async def test_a_refused_event_is_told_and_the_next_is_written(
     assert api.made == [("/apis/events.k8s.io/v1/namespaces/shop/events", "EndpointHealthy")]
     assert events.writes == 1
     assert "not yours" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ApiError(403, "unable to create new content in namespace shop because it is being terminated"), ApiError(404, "")],
+)
+async def test_a_namespace_that_ends_is_nothing_to_tell(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    api = Api(refuse=1)
+    api.error = error
+    events = EventWriter(api, "one")
+    running = asyncio.create_task(events.run())
+    events.written(SHOP, "u1", status(), status(ready=2, unhealthyEndpoints=[unfit(1)]))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    running.cancel()
+    assert events.writes == 0
+    assert not [one for one in caplog.records if one.levelname == "WARNING"]
