@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_xds.snapshot import Origin
@@ -27,6 +28,15 @@ class Findings:
     accepted: tuple[Problem, ...] = ()
     resolved: tuple[Problem, ...] = ()
     degraded: tuple[Problem, ...] = ()
+
+
+#: Most names that a message lists.
+_NAMED: Final = 5
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first few of *names*, and how many there are beside: ``a, b, c, d, e and 4 more``."""
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def origin(policy: LoadBalancerPolicy, path: str) -> Origin:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from fairlead_operator.conditions import Problem
+from fairlead_operator.conditions import Problem, some_of
 
 #: Seconds in which the slowest change counts, in steps of so many.
 WINDOW: Final = 3600.0
@@ -19,7 +19,6 @@ _STEP: Final = 300.0
 _MARGIN: Final = 2.0
 #: Seconds of the longest advice: a proxy that takes longer is not slow but stuck, which no sleep of a pod mends.
 _LONGEST: Final = 20
-_NAMED: Final = 5
 
 
 class Slowest:
@@ -51,11 +50,10 @@ def too_short(graces: Iterable[tuple[str, int]], slowest: float) -> Problem | No
     pods = sorted(name for name, grace in graces if grace <= sleep)
     if not pods:
         return None
-    named = ", ".join(pods[:_NAMED]) + (f" and {len(pods) - _NAMED} more" if len(pods) > _NAMED else "")
     why = f"the slowest change of the last hour took {slowest:.2f} s" if slowest else "no change was measured yet"
     return Problem(
         "GracePeriodTooShort",
         "",
-        f"pods are killed before every proxy knows that they end ({len(pods)}): {named}: give them a preStop sleep of "
+        f"pods are killed before every proxy knows that they end ({len(pods)}): {some_of(pods)}: give them a preStop sleep of "
         f"{sleep} s and a terminationGracePeriodSeconds of that and what their requests take ({why})",
     )

@@ -14,7 +14,7 @@ from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
 from fairlead_operator.attach import Attached, attach
 from fairlead_operator.bindings import Binding, load_assignment
-from fairlead_operator.conditions import Findings, Problem, origin
+from fairlead_operator.conditions import Findings, Problem, origin, some_of
 from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.resolve import ListenerPart, Parts, resolve
 from fairlead_operator.resolve_captured import resolve_captured
@@ -36,8 +36,6 @@ from fairlead_xds.model import (
 Held = Mapping[Ref, LoadBalancerPolicy | None]
 #: (gateway, port) -> why it cannot be reached from outside.
 Closed = Mapping[tuple[str, int], str]
-#: Most pods that a condition names.
-_NAMED = 5
 
 
 @dataclass(slots=True)
@@ -275,9 +273,8 @@ def _name_pods_not_capturing(world: World, out: Reconciled) -> None:
 
 
 def _restart(namespace: str, pods: list[str]) -> str:
-    named = ", ".join(pods[:_NAMED]) + (f" and {len(pods) - _NAMED} more" if len(pods) > _NAMED else "")
     how = f"for a Deployment with: kubectl rollout restart -n {namespace} deployment NAME"
-    return f"{named}: restart them, {how}"
+    return f"{some_of(pods)}: restart them, {how}"
 
 
 def _name_closed_ports(

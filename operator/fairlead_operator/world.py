@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from fairlead_operator import capture, certificates
 from fairlead_operator.api import probes
@@ -56,6 +56,7 @@ class Changed(NamedTuple):
 
 NOTHING = Changed(Lane.NOTHING)
 CONFIG = Changed(Lane.CONFIG)
+V = TypeVar("V")
 
 
 class World:
@@ -259,13 +260,7 @@ class World:
         """Keep pods that say more than their endpoints' conditions; the Services whose endpoints are judged anew."""
         hurry_changed = self._note_grace(ref, before, now)
         had, has = (pod.state if pod is not None and pod.state.notable else None for pod in (before, now))
-        if has is not None:
-            self._notable.setdefault(ref.namespace, {})[ref.name] = has
-        elif had is not None:
-            there = self._notable[ref.namespace]
-            del there[ref.name]
-            if not there:
-                del self._notable[ref.namespace]
+        _keep(self._notable, ref, has)
         asked, asks = (pod.state.probes if pod is not None else probes.NONE for pod in (before, now))
         if asked is asks and not hurry_changed and (had and had.judged_by()) == (has and has.judged_by()):
             return ()
@@ -274,13 +269,7 @@ class World:
     def _note_grace(self, ref: Ref, before: Pod | None, now: Pod | None) -> bool:
         """Whether it has another little time to end than it had."""
         had, has = (pod.state.grace if pod is not None and pod.state.hasty else None for pod in (before, now))
-        if has is not None:
-            self._hasty.setdefault(ref.namespace, {})[ref.name] = has
-        elif had is not None:
-            there = self._hasty[ref.namespace]
-            del there[ref.name]
-            if not there:
-                del self._hasty[ref.namespace]
+        _keep(self._hasty, ref, has)
         return had != has
 
     def _put_node(self, ref: Ref, value: Node | None) -> Changed:
@@ -319,6 +308,16 @@ class World:
         if len(touched) > 1:  # the label moved: rare enough for the thorough way
             return CONFIG
         return Changed(Lane.ENDPOINTS, (touched.pop(),))
+
+
+def _keep(kept: dict[str, dict[str, V]], ref: Ref, value: V | None) -> None:
+    """Remember *value* of *ref* by namespace and name; ``None``: nothing any more."""
+    if value is not None:
+        kept.setdefault(ref.namespace, {})[ref.name] = value
+    elif there := kept.get(ref.namespace):
+        there.pop(ref.name, None)
+        if not there:
+            del kept[ref.namespace]
 
 
 class _States(Mapping[str, PodState]):

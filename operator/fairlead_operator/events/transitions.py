@@ -9,14 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from fairlead_operator.api.lenient import child, children, text
+from fairlead_operator.bindings import LISTED
 
 #: How a condition stands when all is well.
 _WELL: Final = {"Accepted": "True", "ResolvedRefs": "True", "Programmed": "True", "Degraded": "False"}
 #: On the way, or nothing to do with the policy: proxies come and go.
 _PASSING: Final = frozenset({"Pending", "NoProxies", "NotUsed", "NotAccepted"})
-#: What a status lists at most (``bindings.LISTED``): a list as long as that may lack some.
-_FULL: Final = 20
-
 Status = Mapping[str, Any]
 
 
@@ -69,7 +67,7 @@ def _endpoints(before: Status, after: Status) -> Iterator[Transition]:
     old = {_key(one): one for one in children(before, "unhealthyEndpoints")}
     new = {_key(one): one for one in children(after, "unhealthyEndpoints")}
     ready_before, ready = (_ready(status) for status in (before, after))
-    if max(len(old), len(new)) >= _FULL:
+    if max(len(old), len(new)) >= LISTED:  # some may not be listed
         if ready_before != ready:
             note = f"{child(after, 'endpoints').get('summary', ready)} endpoints are healthy, {ready_before} were"
             yield Transition(ready < ready_before, "EndpointsChanged", note)
@@ -96,7 +94,7 @@ def _ejected(before: Status, after: Status) -> Iterator[Transition]:
     for key, one in new.items():
         if key not in old:
             yield Transition(True, "EndpointEjected", f"{_who(one)}: {text(one, 'reason')}")
-    if len(old) < _FULL and len(new) < _FULL:
+    if len(old) < LISTED and len(new) < LISTED:
         unfit = {_key(one) for one in children(after, "unhealthyEndpoints")}
         for key, one in old.items():
             if key not in new and key not in unfit:
