@@ -14,12 +14,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from bench import computing, serving, with_envoy
 from bench.figure import Figure, table
+from fairlead_xds import eventloop
 
 Measure = Callable[..., Awaitable[Sequence[Figure]]]
 
 SUITES: dict[str, Measure] = {
     "computing": computing.measure,
     "envoy": with_envoy.measure,
+    "grpc": serving.alone,
     "serving": serving.measure,
 }
 SERVICES = (10, 1000)
@@ -33,6 +35,7 @@ def main() -> int:
     args = parser.parse_args()
     if unknown := set(args.names) - SUITES.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    eventloop.prepare()  # for the children
     figures: list[Figure] = []
     before = _slowness()
     for name in args.names or SUITES:

@@ -15,6 +15,7 @@ from bench import objects, process
 from fairlead_operator import collector
 from fairlead_operator.loop import ENDPOINT_WINDOW, ControlPlane
 from fairlead_operator.progress import Report
+from fairlead_xds import eventloop
 from fairlead_xds.auth import NodeClusterAuthenticator
 from fairlead_xds.server import XdsServer
 from fairlead_xds.snapshot import TypeUrl
@@ -121,4 +122,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    eventloop.run(main())

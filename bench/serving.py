@@ -38,6 +38,23 @@ async def measure(services: int, *, quick: bool) -> list[Figure]:
     return figures
 
 
+async def alone(services: int, *, quick: bool) -> list[Figure]:
+    """gRPC without us; whatever *services* there are, so once."""
+    figures: list[Figure] = []
+    if services != 10:
+        return figures
+    async with Child.running("bare") as server, Child.running("clients") as clients:
+        port = (await server.ask("start"))["port"]
+        for streams in STREAMS[1:]:
+            await clients.ask("connect", port=port, streams=streams)
+            await server.ask("push", times=2)
+            spent = await server.ask("push", times=4 if quick else 20)
+            samples = [cpu / streams * 1e6 for cpu in spent["cpu"]]
+            what = "a push and its answer, gRPC alone"
+            figures.append(Figure(what=what, services=0, streams=streams, unit="µs CPU", samples=samples))
+    return figures
+
+
 async def _with(server: Child, clients: Child, services: int, streams: int, *, quick: bool) -> list[Figure]:
     runs = {1: 50, 100: 20, 500: 10}[streams] // (5 if quick else 1)
 

@@ -135,7 +135,8 @@ class Connection:
         while data is not grpc.aio.EOF:
             self._handle(self._stream.receive(data))
             del data  # a client that comes back says all that it has, 40 kB with a thousand services
-            await self._room.wait()
+            if not self._room.is_set():
+                await self._room.wait()
             data = await self._context.read()
 
     async def _write(self) -> None:

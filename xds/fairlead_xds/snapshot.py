@@ -139,14 +139,21 @@ class Snapshot:
     def _versions(self) -> dict[TypeUrl, int]:
         return {}
 
+    @cached_property
+    def _version_texts(self) -> dict[TypeUrl, str]:
+        return {}
+
     def type_version(self, type_url: TypeUrl) -> str:
         """SotW ``version_info`` of a type: changes when, and only when, a resource of it changes (XDS_RULES 7)."""
-        if type_url not in self._versions:
-            total = 0
-            for resource in self.resources(type_url).values():
-                total ^= resource.fingerprint
-            self._versions[type_url] = total
-        return f"{self._versions[type_url]:016x}"
+        text = self._version_texts.get(type_url)
+        if text is None:
+            if type_url not in self._versions:
+                total = 0
+                for resource in self.resources(type_url).values():
+                    total ^= resource.fingerprint
+                self._versions[type_url] = total
+            text = self._version_texts[type_url] = f"{self._versions[type_url]:016x}"
+        return text
 
 
 EMPTY = Snapshot()

@@ -32,6 +32,12 @@ def tag(number: int, wire_type: int) -> bytes:
     return varint(number << 3 | wire_type)
 
 
+_SHORT_TAGS = tuple(tag(number, LEN) for number in range(16))
+
+
 def delimited(number: int, body: bytes) -> bytes:
     """Field *number* with *body* as its value: a message, a string, bytes, a map entry or a packed list."""
-    return tag(number, LEN) + varint(len(body)) + body
+    size = len(body)
+    if number < 16 and size < 0x80:  # nearly always, and once for each response
+        return _SHORT_TAGS[number] + _ONE_BYTE[size] + body
+    return tag(number, LEN) + varint(size) + body

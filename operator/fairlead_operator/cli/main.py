@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import re
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from fairlead_operator import collector
 from fairlead_operator.cli import bootstrap, endpoints, inject, operator, translate
 from fairlead_operator.options import Options, StartError, joined, split
+from fairlead_xds import eventloop
 
 QUICKSTART = Path(__file__).resolve().parents[3] / "examples" / "quickstart"
 
@@ -100,19 +100,20 @@ def _standalone(args: argparse.Namespace) -> int:
         return await Standalone(_options(args), lambda text: print(text, flush=True), welcome=welcome).run()
 
     collector.tune()
-    return asyncio.run(main())
+    return eventloop.run(main())
 
 
 def _demo(args: argparse.Namespace) -> int:
     from fairlead_operator.demo import demo  # noqa: PLC0415 - quick --help
 
     collector.tune()
-    return asyncio.run(demo(_options(args)))
+    return eventloop.run(demo(_options(args)))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit code. What stops it is one sentence on standard error."""
     args = parser().parse_args(argv)
+    eventloop.prepare()
     level = logging.INFO if args.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:

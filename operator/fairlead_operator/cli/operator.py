@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import os
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fairlead_operator import collector
 from fairlead_operator.options import StartError
+from fairlead_xds import eventloop
 
 if TYPE_CHECKING:
     from fairlead_operator.api.config import OperatorConfig
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         drain=DRAIN if config else 0.0,
     )
     collector.tune()
-    return asyncio.run(run_operator(options))
+    return eventloop.run(run_operator(options))
 
 
 def _config(path: Path) -> OperatorConfig:

@@ -1,14 +1,16 @@
-"""What a stream reports to its shell: frozen values, past tense but for the one thing to do, ``Response``."""
+"""What a stream reports to its shell: past tense but for the one thing to do, ``Response``.
+
+Named tuples, not frozen dataclasses, which take three times as long to make: each push makes two.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fairlead_xds.snapshot import TypeUrl
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """Bytes to write to the client now.
 
     Attributes:
@@ -24,7 +26,7 @@ class Response:
     nonce: str
     names: tuple[str, ...]
     removed: tuple[str, ...]
-    parts: tuple[bytes, ...] = field(repr=False)
+    parts: tuple[bytes, ...]
 
     @property
     def size(self) -> int:
@@ -37,8 +39,7 @@ class Response:
         return b"".join(self.parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Acked:
+class Acked(NamedTuple):
     """The client has applied a response: ``versions`` maps each name in it to its version (``None``: removed)."""
 
     type_url: TypeUrl
@@ -46,8 +47,7 @@ class Acked:
     versions: dict[str, str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Nacked:
+class Nacked(NamedTuple):
     """The client has refused a response.
 
     Attributes:
@@ -65,8 +65,7 @@ class Nacked:
     certain: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(NamedTuple):
     """The client asked for a type that is not served; the stream goes on (XDS_RULES 9)."""
 
     type_url: str

@@ -110,11 +110,6 @@ class Ledger:
         """Nothing to add or update, and no answer awaited."""
         return not self.puts and self.flight is None
 
-    @property
-    def idle(self) -> bool:
-        """There is nothing that could go now."""
-        return self.flight is not None or not (self.puts or self.owed or self.answer or self.removes)
-
     def covers(self, name: str) -> bool:
         """The client is subscribed to *name*."""
         return self.wild or name in self.names
@@ -156,7 +151,7 @@ class Ledger:
         """Take *resources* for what the client should have; only *changed* names differ from before."""
         old, self.resources = self.resources, resources
         for name in changed:
-            if self.covers(name):
+            if self.wild or name in self.names:
                 self._settle(name, self._held(name, old))
 
     # --- subscription
@@ -241,21 +236,25 @@ class Ledger:
         return drawn
 
     def send(self, nonce: str, names: Iterable[str]) -> Flight:
-        """Note that a response says the current state of *names*."""
-        flight = Flight(nonce, {}, {})
-        for name in dict.fromkeys(names):  # one that is asked for may be removed by the same response
-            flight.prior[name] = self._held(name, self.resources)
-            flight.sent[name] = self.resources.get(name)
-            self.puts.pop(name, None)
-            self.removes.pop(name, None)
-            self.parked.pop(name, None)
-            if self.owed.pop(name, False):
-                flight.asked.add(name)
-        self.flight, self.last_nonce, self.answer = flight, nonce, False
-        for emptied in (self.puts, self.removes, self.owed):
+        """Note that a response says the current state of *names*, each of which is filed once at most."""
+        sent: dict[str, Resource | None] = {}
+        prior: dict[str, Held] = {}
+        asked = set()
+        filed = [where for where in (self.puts, self.removes, self.parked) if where]
+        for name in names:
+            if name in sent:  # one that is asked for may be removed by the same response
+                continue
+            sent[name] = prior[name] = self.resources.get(name)
+            for where in filed:
+                if name in where:
+                    prior[name] = where.pop(name)
+            if self.owed and self.owed.pop(name, False):
+                asked.add(name)
+        for emptied in (*filed, self.owed):
             if not emptied:
                 emptied.clear()  # gives back the table that it had grown to: a thousand names are 36 kB
-        return flight
+        self.flight, self.last_nonce, self.answer = Flight(nonce, sent, prior, asked=asked), nonce, False
+        return self.flight
 
     def give_up(self) -> None:
         """Stop waiting for the answer; if it comes after all it still counts."""

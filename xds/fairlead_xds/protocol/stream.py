@@ -139,7 +139,9 @@ class Stream(ABC):
             changes = diff(self._snapshot, snapshot)
         self._snapshot = snapshot
         for type_url, ledger in self._ledgers.items():
-            ledger.publish(snapshot.resources(type_url), changes.names(type_url))
+            resources = snapshot.resources(type_url)
+            if ledger.resources is not resources:  # a change of endpoints leaves all other types as they are
+                ledger.publish(resources, changes.names(type_url))
         return self._pump()
 
     def give_up(self, type_url: TypeUrl) -> list[Event]:
@@ -252,8 +254,11 @@ class Stream(ABC):
         out: list[Event] = []
         removes = False
         for ledger in self._in_order:
-            removes = removes or bool(ledger.removes)
-            if ledger.idle or not ordering.may_put(ledger.type_url, self._ledgers):
+            if ledger.removes:
+                removes = True
+            elif not (ledger.puts or ledger.owed or ledger.answer):  # nearly always
+                continue
+            if ledger.flight is not None or not ordering.may_put(ledger.type_url, self._ledgers):
                 continue
             count, size = self._chunk(ledger)
             names = ledger.draw(count=count, size=size)
@@ -278,8 +283,9 @@ class Stream(ABC):
         self._nonces += 1
         flight = ledger.send(str(self._nonces), names)
         parts = self._encode(ledger, flight)
-        put = tuple(name for name, resource in flight.sent.items() if resource is not None)
-        removed = tuple(name for name, resource in flight.sent.items() if resource is None)
+        sent = flight.sent.items()
+        removed = tuple([name for name, resource in sent if resource is None])
+        put = tuple([name for name, resource in sent if resource is not None]) if removed else tuple(flight.sent)
         if ledger.type_url is TypeUrl.CLUSTER:
             self._owe_endpoints(put)
         return Response(ledger.type_url, flight.nonce, put, removed, parts)
