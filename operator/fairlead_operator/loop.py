@@ -150,6 +150,7 @@ class ControlPlane:
 
     def delete(self, ref: Ref) -> None:
         """Forget one object."""
+        self.world.now = self._now().timestamp()
         self.errors.pop(ref, None)
         changed = self.world.delete(ref)
         if ref.kind == "LoadBalancerPolicy":

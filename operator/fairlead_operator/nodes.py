@@ -32,12 +32,12 @@ class Nodes:
         self._known: dict[str, Node] = {}
         self._deleted: dict[str, Lost] = {}
 
-    def put(self, name: str, node: Node | None) -> bool:
-        """Remember *node*, or that it is gone; whether endpoints may be judged otherwise."""
+    def put(self, name: str, node: Node | None, now: float) -> bool:
+        """Remember *node*, or that it is gone as of *now*; whether endpoints may be judged otherwise."""
         before = self._known.get(name)
         if node is None:
             if self._known.pop(name, None) is not None:
-                self._deleted[name] = Lost(f"node {name} was deleted")
+                self._deleted[name] = Lost(f"node {name} was deleted", now)
                 while len(self._deleted) > _DELETED:
                     del self._deleted[next(iter(self._deleted))]
             return before is not None

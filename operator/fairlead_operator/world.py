@@ -274,7 +274,7 @@ class World:
 
     def _put_node(self, ref: Ref, value: Node | None) -> Changed:
         """A node that is lost or comes back is rare: everything is judged anew."""
-        changed = self.nodes.put(ref.name, value)
+        changed = self.nodes.put(ref.name, value, self.now)
         if changed or self.nodes.any_lost:
             self._lost.clear()  # a new node is a part of the whole, too
         return CONFIG if changed else NOTHING

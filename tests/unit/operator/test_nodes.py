@@ -8,9 +8,10 @@ import pytest
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.nodes import Node, read_node
-from fairlead_operator.nodes import Nodes
+from fairlead_operator.nodes import Lost, Nodes
 
 Json = dict[str, Any]
+NOW = 1_770_000_000.0
 
 
 def node(name: str, ready: str = "True", *taints: str, **spec: Any) -> Json:
@@ -60,7 +61,7 @@ def nodes(*lost: str, of: int = 4) -> Nodes:
     made = Nodes()
     for number in range(of):
         name = f"n{number}"
-        made.put(name, Node(Ref("Node", "", name), "is not ready" if name in lost else "", 5.0))
+        made.put(name, Node(Ref("Node", "", name), "is not ready" if name in lost else "", 5.0), NOW)
     return made
 
 
@@ -85,19 +86,19 @@ def test_the_only_node_is_not_believed_to_be_lost() -> None:
 
 def test_a_deleted_node_is_lost_while_endpoints_name_it_and_until_it_is_back() -> None:
     found = nodes()
-    assert found.put("n2", None)
-    assert not found.put("n2", None)
+    assert found.put("n2", None, NOW)
+    assert not found.put("n2", None, NOW)
 
-    assert set(found.lost({"n1", "n2"}, 50)) == {"n2"}
+    assert found.lost({"n1", "n2"}, 50) == {"n2": Lost("node n2 was deleted", NOW)}
     assert found.lost({"n1"}, 50) == {}
-    assert found.put("n2", Node(Ref("Node", "", "n2")))
+    assert found.put("n2", Node(Ref("Node", "", "n2")), NOW)
     assert found.lost({"n2"}, 50) == {}
 
 
 def test_all_deleted_is_not_believed() -> None:
     found = nodes()
     for name in sorted(found.names()):
-        found.put(name, None)
+        found.put(name, None, NOW)
 
     assert found.lost({"n0", "n1", "n2", "n3"}, 50) == {}
     assert "4 of 4" in found.doubted({"n0", "n1", "n2", "n3"}, 50)

@@ -1,0 +1,49 @@
+"""What becomes of the endpoints of lost nodes, by the lanes of a control plane, as sources tell of nodes and slices."""
+
+from __future__ import annotations
+
+import datetime
+
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.bindings import rows
+from fairlead_operator.health import Row
+from fairlead_operator.loop import ControlPlane
+from fairlead_xds.features.endpoints import Health
+from fairlead_xds.store import Store
+from tests.support.manifests import Raw, endpoint, endpoint_slice, listener, node, placed, policy, service, site
+from tests.support.worlds import policy_ref
+
+NOW = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+NODES = ("n1", "n2", "n3")
+
+
+def _slice(*names: str, of: str = "web") -> Raw:
+    """An endpoint on each of these nodes."""
+    return endpoint_slice(of, 8080, [placed(endpoint(f"10.0.0.{name[1:]}"), pod=name, node=name) for name in names])
+
+
+def _plane(*objects: Raw, now: list[datetime.datetime] | None = None) -> ControlPlane:
+    """Of a policy with one Service, that has listed *objects*; the last of *now* is what its clock says."""
+    times = now or [NOW]
+    plane = ControlPlane(Store(), list, now=lambda: times[-1])
+    for raw in (service("web"), policy("shop", site(listener(80), "web")), *objects):
+        plane.apply(raw)
+    plane.synced()
+    return plane
+
+
+def _excluded(plane: ControlPlane) -> dict[str, Row]:
+    """By node, as the config lane has it."""
+    plane.run_config()
+    found = rows(plane.world, plane.reconciled.clusters[policy_ref("shop")])
+    return {row.node: row for row in found if row.health is Health.EXCLUDED}
+
+
+async def test_the_endpoints_of_a_deleted_node_are_out_since_it_was_seen() -> None:
+    times = [NOW]
+    plane = _plane(*map(node, NODES), _slice(*NODES), now=times)
+    times.append(NOW + datetime.timedelta(seconds=7))
+    plane.delete(Ref("Node", "", "n2"))
+
+    (row,) = _excluded(plane).values()
+    assert (row.node, row.reason, row.since) == ("n2", "node n2 was deleted", NOW.timestamp() + 7)
