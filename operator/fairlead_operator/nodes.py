@@ -1,16 +1,20 @@
 """Which nodes are lost, and whether that can be believed. Pure; a part of ``World``.
 
 When many nodes are lost at the same moment, it is more likely that the control plane of the cluster cannot see them: then
-their endpoints stay, because sending requests nowhere helps nobody.
+their endpoints stay, because sending requests nowhere helps nobody. Those that were lost one by one are believed, however
+many they have become.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from fairlead_operator.api.nodes import Node
 
+#: Seconds between two losses of one moment. Kubernetes looks every 5 s for nodes that have been silent for 40 s, and marks some
+#: twenty a second: all of a large cluster take minutes, but never this long from one to the next.
+MOMENT: Final = 120.0
 #: Deleted nodes that are remembered: their endpoints may be there for a while.
 _DELETED: Final = 1000
 
@@ -22,7 +26,69 @@ class Lost(NamedTuple):
     since: float = 0.0
 
 
-NOTHING: Final[Mapping[str, Lost]] = {}
+class Judged(NamedTuple):
+    """What is made of the nodes that seem to be lost.
+
+    Attributes:
+        lost: by name, those whose endpoints get nothing.
+        doubted: why others keep theirs, in words; empty: there are no others.
+    """
+
+    lost: Mapping[str, Lost]
+    doubted: str = ""
+
+
+NOTHING: Final = Judged({})
+
+
+def judge(lost: Mapping[str, Lost], fine: int, max_percent: int) -> Judged:
+    """Which of the nodes that seem to be lost are. The same whatever the order of *lost*, and whenever it is asked.
+
+    Moment by moment, the first one first: of the nodes that were left then, so many may go and no more. A moment that is not
+    believed stays so, whatever time passes, until some of its nodes come back, or are deleted (which is another moment).
+
+    Args:
+        lost: by name. Those that were lost nobody knows when count as one moment.
+        fine: how many nodes there are besides.
+        max_percent: of the nodes that are left, so many may be lost in a moment.
+    """
+    left = fine + len(lost)
+    believed: dict[str, Lost] = {}
+    doubted: list[tuple[int, int]] = []
+    for moment in _moments(lost):
+        if len(moment) * 100 > left * max_percent:
+            doubted.append((len(moment), left))
+        else:
+            believed |= {name: lost[name] for name in moment}
+        left -= len(moment)
+    return Judged(believed, _words(doubted, len(lost) + fine))
+
+
+def _moments(lost: Mapping[str, Lost]) -> Iterator[list[str]]:
+    """Names that were lost one soon after the other, the first ones first.
+
+    A chain, not a fixed span: else a broken view of a cluster that is large enough would be many small losses.
+    """
+    moment: list[str] = []
+    last = 0.0
+    for since, name in sorted((one.since, name) for name, one in lost.items()):
+        if moment and since - last > MOMENT:
+            yield moment
+            moment = []
+        moment.append(name)
+        last = since
+    if moment:
+        yield moment
+
+
+def _words(doubted: list[tuple[int, int]], total: int) -> str:
+    if not doubted:
+        return ""
+    if len(doubted) == 1:
+        number, left = doubted[0]
+        return f"{number} of {left} nodes are lost at the same moment: their endpoints are kept"
+    number, times = sum(number for number, _ in doubted), len(doubted)
+    return f"{number} of {total} nodes are lost, at {times} moments too many at once: their endpoints are kept"
 
 
 class Nodes:
@@ -52,29 +118,13 @@ class Nodes:
     def names(self) -> set[str]:
         return set(self._known)
 
-    def lost(self, used: Collection[str], max_percent: int) -> Mapping[str, Lost]:
-        """The nodes whose endpoints get nothing; none when they are too many to be believed.
+    def judged(self, used: Collection[str], max_percent: int) -> Judged:
+        """Which nodes are lost under a policy.
 
         Args:
             used: the nodes that endpoints name; deleted ones count only while they do.
-            max_percent: of all nodes, so many may be lost at once.
+            max_percent: see ``judge``.
         """
-        found = self._found(used)
-        return found if found and not self._too_many(found, max_percent) else NOTHING
-
-    def doubted(self, used: Collection[str], max_percent: int) -> str:
-        """Why lost nodes are kept, in words; empty: they are not."""
-        found = self._found(used)
-        if not found or not self._too_many(found, max_percent):
-            return ""
-        return f"{len(found)} of {self._total(found)} nodes are lost at the same moment: their endpoints are kept"
-
-    def _found(self, used: Collection[str]) -> dict[str, Lost]:
         found = {name: Lost(f"node {name} {one.lost}", one.since) for name, one in self._known.items() if one.lost}
-        return found | {name: why for name, why in self._deleted.items() if name in used}
-
-    def _total(self, found: Mapping[str, Lost]) -> int:
-        return len(self._known.keys() | found.keys())
-
-    def _too_many(self, found: Mapping[str, Lost], max_percent: int) -> bool:
-        return len(found) * 100 > self._total(found) * max_percent
+        fine = len(self._known) - len(found)
+        return judge(found | {name: why for name, why in self._deleted.items() if name in used}, fine, max_percent)

@@ -32,7 +32,8 @@ from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.pods import Pod, read_pod
 from fairlead_operator.flaps import Flaps
 from fairlead_operator.health import Facts
-from fairlead_operator.nodes import Lost, Nodes
+from fairlead_operator.nodes import NOTHING as NONE_LOST
+from fairlead_operator.nodes import Judged, Lost, Nodes
 from fairlead_operator.sidecars import Pods
 from fairlead_xds.features.endpoints import Endpoints
 
@@ -79,7 +80,7 @@ class World:
         self._flaps = Flaps()
         self._notable: dict[str, dict[str, PodState]] = {}
         self._hasty: dict[str, dict[str, int]] = {}
-        self._lost: dict[int, Mapping[str, Lost]] = {}
+        self._lost: dict[int, Judged] = {}
         self._captured: capture.Addresses | None = None
         self._slices: dict[Ref, EndpointSlice] = {}
         self._slices_of: dict[Ref, dict[Ref, EndpointSlice]] = {}
@@ -161,16 +162,19 @@ class World:
 
     def lost(self, policy: Endpoints) -> Mapping[str, Lost]:
         """The nodes whose endpoints get nothing under *policy*."""
-        most = policy.node_lost.max_percent
-        if most not in self._lost:
-            self._lost[most] = self.nodes.lost(self._nodes_in_use(), most) if self.nodes.any_lost else {}
-        return self._lost[most]
+        return self._judged_nodes(policy).lost
 
     def doubted(self, policy: Endpoints) -> str:
         """Why the endpoints of lost nodes are kept under *policy*; empty: they are not."""
-        if not self.nodes.any_lost or policy.node_lost.action == "Keep":
-            return ""
-        return self.nodes.doubted(self._nodes_in_use(), policy.node_lost.max_percent)
+        return "" if policy.node_lost.action == "Keep" else self._judged_nodes(policy).doubted
+
+    def _judged_nodes(self, policy: Endpoints) -> Judged:
+        """Asked for each backend: computed once for all with the same share."""
+        most = policy.node_lost.max_percent
+        if most not in self._lost:
+            any_lost = self.nodes.any_lost
+            self._lost[most] = self.nodes.judged(self._nodes_in_use(), most) if any_lost else NONE_LOST
+        return self._lost[most]
 
     def _nodes_in_use(self) -> set[str]:
         return {endpoint.node for entry in self._slices.values() for endpoint in entry.endpoints}

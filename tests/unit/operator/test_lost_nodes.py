@@ -39,6 +39,11 @@ def _excluded(plane: ControlPlane) -> dict[str, Row]:
     return {row.node: row for row in found if row.health is Health.EXCLUDED}
 
 
+def _doubted(plane: ControlPlane) -> list[str]:
+    found = plane.reconciled.findings[policy_ref("shop")].degraded
+    return [problem.message for problem in found if problem.reason == "NodesInDoubt"]
+
+
 async def test_the_endpoints_of_a_deleted_node_are_out_since_it_was_seen() -> None:
     times = [NOW]
     plane = _plane(*map(node, NODES), _slice(*NODES), now=times)
@@ -47,3 +52,15 @@ async def test_the_endpoints_of_a_deleted_node_are_out_since_it_was_seen() -> No
 
     (row,) = _excluded(plane).values()
     assert (row.node, row.reason, row.since) == ("n2", "node n2 was deleted", NOW.timestamp() + 7)
+
+
+async def test_two_of_three_at_once_are_kept_and_it_is_said_but_not_an_hour_apart() -> None:
+    plane = _plane(*map(node, NODES), _slice(*NODES))
+    plane.apply(node("n1", ready="Unknown", since="2026-01-01T10:00:00Z"))
+    plane.apply(node("n2", ready="Unknown", since="2026-01-01T10:00:40Z"))
+    assert _excluded(plane) == {}
+    assert _doubted(plane) == ["2 of 3 nodes are lost at the same moment: their endpoints are kept"]
+
+    plane.apply(node("n2", ready="Unknown", since="2026-01-01T11:00:00Z"))
+    assert set(_excluded(plane)) == {"n1", "n2"}
+    assert _doubted(plane) == []

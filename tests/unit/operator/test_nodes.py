@@ -8,7 +8,7 @@ import pytest
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.nodes import Node, read_node
-from fairlead_operator.nodes import Lost, Nodes
+from fairlead_operator.nodes import NOTHING, Lost, Nodes
 
 Json = dict[str, Any]
 NOW = 1_770_000_000.0
@@ -61,27 +61,21 @@ def nodes(*lost: str, of: int = 4) -> Nodes:
     made = Nodes()
     for number in range(of):
         name = f"n{number}"
-        made.put(name, Node(Ref("Node", "", name), "is not ready" if name in lost else "", 5.0), NOW)
+        made.put(name, Node(Ref("Node", "", name), "is not ready" if name in lost else "", NOW), NOW)
     return made
 
 
 def test_one_of_four_is_lost() -> None:
-    found = nodes("n1")
+    found = nodes("n1").judged((), 50)
 
-    assert {name: one.why for name, one in found.lost((), 50).items()} == {"n1": "node n1 is not ready"}
-    assert found.doubted((), 50) == ""
+    assert found == ({"n1": Lost("node n1 is not ready", NOW)}, "")
 
 
 def test_more_than_so_many_are_not_believed() -> None:
     found = nodes("n0", "n1", "n2")
 
-    assert found.lost((), 50) == {}
-    assert found.doubted((), 50) == "3 of 4 nodes are lost at the same moment: their endpoints are kept"
-    assert len(found.lost((), 75)) == 3
-
-
-def test_the_only_node_is_not_believed_to_be_lost() -> None:
-    assert nodes("n0", of=1).lost((), 50) == {}
+    assert found.judged((), 50) == ({}, "3 of 4 nodes are lost at the same moment: their endpoints are kept")
+    assert len(found.judged((), 75).lost) == 3
 
 
 def test_a_deleted_node_is_lost_while_endpoints_name_it_and_until_it_is_back() -> None:
@@ -89,10 +83,10 @@ def test_a_deleted_node_is_lost_while_endpoints_name_it_and_until_it_is_back() -
     assert found.put("n2", None, NOW)
     assert not found.put("n2", None, NOW)
 
-    assert found.lost({"n1", "n2"}, 50) == {"n2": Lost("node n2 was deleted", NOW)}
-    assert found.lost({"n1"}, 50) == {}
+    assert found.judged({"n1", "n2"}, 50).lost == {"n2": Lost("node n2 was deleted", NOW)}
+    assert found.judged({"n1"}, 50).lost == {}
     assert found.put("n2", Node(Ref("Node", "", "n2")), NOW)
-    assert found.lost({"n2"}, 50) == {}
+    assert found.judged({"n2"}, 50).lost == {}
 
 
 def test_all_deleted_is_not_believed() -> None:
@@ -100,9 +94,20 @@ def test_all_deleted_is_not_believed() -> None:
     for name in sorted(found.names()):
         found.put(name, None, NOW)
 
-    assert found.lost({"n0", "n1", "n2", "n3"}, 50) == {}
-    assert "4 of 4" in found.doubted({"n0", "n1", "n2", "n3"}, 50)
+    lost, doubted = found.judged({"n0", "n1", "n2", "n3"}, 50)
+    assert lost == {}
+    assert "4 of 4" in doubted
+
+
+def test_deleting_some_of_a_moment_confirms_it() -> None:
+    """Three of five stay doubtful for as long as nothing is heard of them; an hour later somebody deletes one."""
+    found = nodes("n0", "n1", "n2", of=5)
+    used = found.names()
+    assert found.judged(used, 50).lost == {}
+
+    found.put("n1", None, NOW + 3600)
+    assert set(found.judged(used, 50).lost) == {"n0", "n1", "n2"}
 
 
 def test_where_no_node_is_known_none_is_lost() -> None:
-    assert Nodes().lost({"n1"}, 0) == {}
+    assert Nodes().judged({"n1"}, 0) == NOTHING
