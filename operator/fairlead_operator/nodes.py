@@ -109,7 +109,9 @@ class Nodes:
             return before is not None
         self._known[name] = node
         back = self._deleted.pop(name, None) is not None
-        return back or (before.lost if before else "") != node.lost
+        if back or before == node:
+            return back
+        return self.any_lost or bool(before and before.lost)
 
     @property
     def any_lost(self) -> bool:

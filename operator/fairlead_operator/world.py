@@ -277,11 +277,11 @@ class World:
         return had != has
 
     def _put_node(self, ref: Ref, value: Node | None) -> Changed:
-        """A node that is lost or comes back is rare: everything is judged anew."""
-        changed = self.nodes.put(ref.name, value, self.now)
-        if changed or self.nodes.any_lost:
-            self._lost.clear()  # a new node is a part of the whole, too
-        return CONFIG if changed else NOTHING
+        """A node that is lost or comes back is rare, or one that is new meanwhile: everything is judged anew."""
+        if not self.nodes.put(ref.name, value, self.now):
+            return NOTHING
+        self._lost.clear()
+        return CONFIG
 
     def _judged(self, secret: TlsSecret) -> TlsSecret:
         """A bad update of a certificate that served keeps the one that served, and says so."""

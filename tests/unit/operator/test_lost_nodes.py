@@ -8,10 +8,11 @@ from fairlead_operator.api.meta import Ref
 from fairlead_operator.bindings import rows
 from fairlead_operator.health import Row
 from fairlead_operator.loop import ControlPlane
+from fairlead_operator.world import CONFIG, NOTHING
 from fairlead_xds.features.endpoints import Health
 from fairlead_xds.store import Store
 from tests.support.manifests import Raw, endpoint, endpoint_slice, listener, node, placed, policy, service, site
-from tests.support.worlds import policy_ref
+from tests.support.worlds import policy_ref, world_of
 
 NOW = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 NODES = ("n1", "n2", "n3")
@@ -64,3 +65,16 @@ async def test_two_of_three_at_once_are_kept_and_it_is_said_but_not_an_hour_apar
     plane.apply(node("n2", ready="Unknown", since="2026-01-01T11:00:00Z"))
     assert set(_excluded(plane)) == {"n1", "n2"}
     assert _doubted(plane) == []
+
+
+def test_what_counts_for_the_others_is_a_change_and_a_heartbeat_is_none() -> None:
+    """A node that is new makes the lost ones fewer of all; when one was lost decides who was lost with it."""
+    fine, lost = node("n1"), node("n2", ready="Unknown")
+    world = world_of(fine)
+    assert world.apply(node("n3")) is NOTHING
+    assert world.apply(lost) is CONFIG
+
+    assert world.apply(fine | {"status": {**fine["status"], "images": []}}) is NOTHING
+    assert world.apply(lost) is NOTHING
+    assert world.apply(node("n4")) is CONFIG
+    assert world.apply(node("n2", ready="Unknown", since="2026-01-01T11:00:00Z")) is CONFIG
