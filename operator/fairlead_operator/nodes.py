@@ -128,5 +128,5 @@ class Nodes:
             max_percent: see ``judge``.
         """
         found = {name: Lost(f"node {name} {one.lost}", one.since) for name, one in self._known.items() if one.lost}
-        fine = len(self._known) - len(found)
+        fine = sum(not (one.lost or one.joining) for one in self._known.values())
         return judge(found | {name: why for name, why in self._deleted.items() if name in used}, fine, max_percent)

@@ -8,7 +8,9 @@ import pytest
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.nodes import Node, read_node
+from fairlead_operator.api.pod_status import seconds_of
 from fairlead_operator.nodes import NOTHING, Lost, Nodes
+from fairlead_operator.status import rfc3339
 
 Json = dict[str, Any]
 NOW = 1_770_000_000.0
@@ -30,31 +32,92 @@ def node(name: str, ready: str = "True", *taints: str, **spec: Any) -> Json:
 
 
 @pytest.mark.parametrize(
-    ("raw", "lost"),
+    ("raw", "lost", "dated"),
     [
-        (node("a"), ""),
-        (node("a", unschedulable=True), ""),
-        (node("a", "True", "node.kubernetes.io/unschedulable", "dedicated"), ""),
-        (node("a", "False"), "is not ready"),
-        (node("a", "Unknown"), "is unreachable: its kubelet has not been heard of"),
-        (node("a", "True", "node.kubernetes.io/unreachable"), "is unreachable: its kubelet has not been heard of"),
-        (node("a", "True", "node.kubernetes.io/out-of-service"), "is out of service"),
-        ({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}}, ""),
+        (node("a"), "", False),
+        (node("a", unschedulable=True), "", False),
+        (node("a", "True", "node.kubernetes.io/unschedulable", "dedicated"), "", False),
+        (node("a", "False"), "is not ready", True),
+        (node("a", "Unknown"), "is unreachable: its kubelet has not been heard of", True),
+        (
+            node("a", "True", "node.kubernetes.io/unreachable"),
+            "is unreachable: its kubelet has not been heard of",
+            False,
+        ),
+        (node("a", "True", "node.kubernetes.io/out-of-service"), "is out of service", False),
+        ({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}}, "", False),
         (
             {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}, "spec": {"taints": [{"key": ["a"]}]}},
             "",
+            False,
         ),
         (
             {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}, "spec": 7, "status": {"conditions": ["x"]}},
             "",
+            False,
         ),
     ],
 )
-def test_a_node(raw: Json, lost: str) -> None:
+def test_a_node(raw: Json, lost: str, dated: bool) -> None:
     found = read_node(raw)
 
     assert found.lost == lost
-    assert bool(found.since) is bool(lost)
+    assert found.since == (seconds_of("2026-01-01T00:00:10Z") if dated else 0)
+
+
+def registered(seconds: int, ready: str = "False", reason: str = "KubeletNotReady", *taints: str) -> Json:
+    """A node that was created this long before its condition Ready last changed."""
+    raw = node("a", ready, *taints)
+    raw["metadata"]["creationTimestamp"] = rfc3339(seconds_of("2026-01-01T00:00:10Z") - seconds)
+    raw["status"]["conditions"][1]["reason"] = reason
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("raw", "joining"),
+    [
+        (registered(0), True),
+        (registered(-3), True),
+        (registered(20), True),
+        (registered(0, "False", "KubeletNotReady", "node.kubernetes.io/not-ready"), True),
+        (registered(61), False),
+        (registered(86400), False),
+        (registered(0, "True", "KubeletReady"), False),
+        (registered(40, "Unknown", "NodeStatusUnknown"), False),
+        (registered(60, "Unknown", "NodeStatusNeverUpdated", "node.kubernetes.io/unreachable"), True),
+        (registered(900, "Unknown", "NodeStatusNeverUpdated"), True),
+        (registered(0, "False", "KubeletNotReady", "node.kubernetes.io/out-of-service"), False),
+        (node("a", "False"), False),
+    ],
+)
+def test_a_node_that_has_never_been_ready_is_not_lost(raw: Json, joining: bool) -> None:
+    found = read_node(raw)
+
+    assert found.joining is joining
+    assert not (found.joining and (found.lost or found.since))
+    assert found.lost or joining or raw["status"]["conditions"][1]["status"] == "True"
+
+
+def test_a_taint_says_itself_since_when() -> None:
+    """The condition of a node that is ready changed when it became that."""
+    tainted = node("a", "True", "node.kubernetes.io/out-of-service")
+    assert read_node(tainted).since == 0
+
+    tainted["spec"]["taints"][0]["timeAdded"] = "2026-01-01T00:01:00Z"
+    tainted["spec"]["taints"].append({"key": "node.kubernetes.io/out-of-service", "effect": "NoSchedule"})
+    assert read_node(tainted).since == seconds_of("2026-01-01T00:01:00Z")
+
+
+def test_nodes_that_join_count_on_neither_side() -> None:
+    """Ten that come at once are no broken view, and do not make one that is lost believable."""
+    found = nodes("n1", of=2)
+    for number in range(10):
+        found.put(f"new{number}", Node(Ref("Node", "", f"new{number}"), joining=True), NOW)
+    assert set(found.judged((), 50).lost) == {"n1"}
+    assert found.judged((), 49).doubted == "1 of 2 nodes are lost at the same moment: their endpoints are kept"
+
+    assert found.put("new0", Node(Ref("Node", "", "new0")), NOW)
+    assert set(found.judged((), 49).lost) == {"n1"}
 
 
 def nodes(*lost: str, of: int = 4) -> Nodes:
