@@ -8,6 +8,7 @@ many they have become.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 from fairlead_operator.api.nodes import Node
@@ -116,6 +117,11 @@ class Nodes:
     @property
     def any_lost(self) -> bool:
         return bool(self._deleted) or any(one.lost for one in self._known.values())
+
+    @property
+    def deleted(self) -> AbstractSet[str]:
+        """Those that are remembered; they count while endpoints name them."""
+        return self._deleted.keys()
 
     def names(self) -> set[str]:
         return set(self._known)

@@ -303,15 +303,33 @@ class World:
             if not siblings:
                 del self._slices_of[before.service]
             del self._slices[ref]
+        everybody = self._concerns_all(before, value)
         if before is not None and value is not None:
             self._flaps.seen(ref.namespace, before.endpoints, value.endpoints, self.now)
         if value is not None:
             self._slices[ref] = value
             self._slices_of.setdefault(value.service, {})[ref] = value
         touched = {entry.service for entry in (before, value) if entry is not None}
-        if len(touched) > 1:  # the label moved: rare enough for the thorough way
+        if everybody or len(touched) > 1:  # or the label moved: rare enough for the thorough way
             return CONFIG
         return Changed(Lane.ENDPOINTS, (touched.pop(),))
+
+    def _concerns_all(self, before: EndpointSlice | None, value: EndpointSlice | None) -> bool:
+        """A deleted node has its first endpoint, or has no more: others are judged by how many are lost.
+
+        Asked while the slice is neither as it was nor as it will be.
+        """
+        deleted = self.nodes.deleted
+        if not deleted:
+            return False
+        had, has = ({one.node for one in entry.endpoints} if entry is not None else set() for entry in (before, value))
+        if all(self._in_use(name) for name in (had ^ has) & deleted):
+            return False
+        self._lost.clear()
+        return True
+
+    def _in_use(self, node: str) -> bool:
+        return any(endpoint.node == node for entry in self._slices.values() for endpoint in entry.endpoints)
 
 
 def _keep(kept: dict[str, dict[str, V]], ref: Ref, value: V | None) -> None:

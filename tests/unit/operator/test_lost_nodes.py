@@ -8,10 +8,21 @@ from fairlead_operator.api.meta import Ref
 from fairlead_operator.bindings import rows
 from fairlead_operator.health import Row
 from fairlead_operator.loop import ControlPlane
-from fairlead_operator.world import CONFIG, NOTHING
+from fairlead_operator.world import CONFIG, NOTHING, Lane
 from fairlead_xds.features.endpoints import Health
 from fairlead_xds.store import Store
-from tests.support.manifests import Raw, endpoint, endpoint_slice, listener, node, placed, policy, service, site
+from tests.support.manifests import (
+    NAMESPACE,
+    Raw,
+    endpoint,
+    endpoint_slice,
+    listener,
+    node,
+    placed,
+    policy,
+    service,
+    site,
+)
 from tests.support.worlds import policy_ref, world_of
 
 NOW = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
@@ -78,3 +89,24 @@ def test_what_counts_for_the_others_is_a_change_and_a_heartbeat_is_none() -> Non
     assert world.apply(lost) is NOTHING
     assert world.apply(node("n4")) is CONFIG
     assert world.apply(node("n2", ready="Unknown", since="2026-01-01T11:00:00Z")) is CONFIG
+
+
+async def test_a_slice_that_names_a_deleted_node_only_later_is_judged_as_well() -> None:
+    plane = _plane(*map(node, NODES), _slice("n1", "n3"))
+    plane.delete(Ref("Node", "", "n2"))
+    assert _excluded(plane) == {}
+
+    plane.apply(_slice(*NODES))
+    assert set(_excluded(plane)) == {"n2"}
+
+
+def test_the_first_and_the_last_endpoint_of_a_deleted_node_concern_everybody() -> None:
+    """With them the share of nodes that are lost is another one; what comes between is its own Service's business."""
+    world = world_of(service("web"), service("shop"), *map(node, NODES), _slice("n1"), _slice("n1", of="shop"))
+    world.delete(Ref("Node", "", "n2"))
+
+    assert world.apply(_slice("n1", "n3")).lane is Lane.ENDPOINTS
+    assert world.apply(_slice("n1", "n2")) is CONFIG
+    assert world.apply(_slice("n1", "n2", of="shop")).lane is Lane.ENDPOINTS
+    assert world.delete(Ref("EndpointSlice", NAMESPACE, "web")).lane is Lane.ENDPOINTS
+    assert world.apply(_slice("n1", of="shop")) is CONFIG
