@@ -104,15 +104,26 @@ class Nodes:
         before = self._known.get(name)
         if node is None:
             if self._known.pop(name, None) is not None:
-                self._deleted[name] = Lost(f"node {name} was deleted", now)
-                while len(self._deleted) > _DELETED:
-                    del self._deleted[next(iter(self._deleted))]
+                self._remember(name, Lost(f"node {name} was deleted", now))
             return before is not None
         self._known[name] = node
         back = self._deleted.pop(name, None) is not None
         if back or before == node:
             return back
         return self.any_lost or bool(before and before.lost)
+
+    def listed(self, used: Collection[str]) -> None:
+        """All nodes are known by now. What endpoints name and is not there was deleted before anybody looked.
+
+        Only now: a node that is named later may be one that the watch of nodes has not told of yet.
+        """
+        for name in sorted(set(used) - self._known.keys() - self._deleted.keys()) if self._known else ():
+            self._remember(name, Lost(f"node {name} does not exist"))
+
+    def _remember(self, name: str, lost: Lost) -> None:
+        self._deleted[name] = lost
+        while len(self._deleted) > _DELETED:
+            del self._deleted[next(iter(self._deleted))]
 
     @property
     def any_lost(self) -> bool:

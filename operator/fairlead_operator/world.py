@@ -133,6 +133,11 @@ class World:
         store = self._by_kind.get(ref.kind)
         return CONFIG if store is not None and store.pop(ref, None) is not None else NOTHING
 
+    def listed(self) -> None:
+        """Everything there is was told: what is missing does not exist."""
+        self.nodes.listed(self._nodes_in_use())
+        self._lost.clear()
+
     def refs(self, kind: str) -> set[Ref]:
         """What is known of one kind: a re-list deletes what is not in it any more."""
         if kind == "Pod":
@@ -177,7 +182,7 @@ class World:
         return self._lost[most]
 
     def _nodes_in_use(self) -> set[str]:
-        return {endpoint.node for entry in self._slices.values() for endpoint in entry.endpoints}
+        return {endpoint.node for entry in self._slices.values() for endpoint in entry.endpoints} - {""}
 
     def _services_of(self, pod: Ref) -> tuple[Ref, ...]:
         """The Services that have *pod* among their endpoints. Asked rarely, so by looking through."""

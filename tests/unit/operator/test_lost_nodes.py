@@ -20,6 +20,7 @@ from tests.support.manifests import (
     node,
     placed,
     policy,
+    running_pod,
     service,
     site,
 )
@@ -110,3 +111,46 @@ def test_the_first_and_the_last_endpoint_of_a_deleted_node_concern_everybody() -
     assert world.apply(_slice("n1", "n2", of="shop")).lane is Lane.ENDPOINTS
     assert world.delete(Ref("EndpointSlice", NAMESPACE, "web")).lane is Lane.ENDPOINTS
     assert world.apply(_slice("n1", of="shop")) is CONFIG
+
+
+async def test_a_node_that_was_deleted_before_anybody_looked_is_known_by_what_names_it() -> None:
+    """After a restart of the operator: nobody knows since when, least of all the pod, which was ready once."""
+    pod = running_pod("n2")
+    pod["status"]["conditions"] = [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:10Z"}]
+    plane = _plane(_slice(*NODES), pod, node("n1"), node("n3"))
+
+    (row,) = _excluded(plane).values()
+    assert (row.node, row.reason, row.since) == ("n2", "node n2 does not exist", 0.0)
+    plane.apply(node("n2"))
+    assert _excluded(plane) == {}
+
+
+async def test_more_nodes_that_do_not_exist_than_the_share_are_kept() -> None:
+    plane = _plane(_slice(*NODES), node("n1"))
+
+    assert _excluded(plane) == {}
+    assert _doubted(plane) == ["2 of 3 nodes are lost at the same moment: their endpoints are kept"]
+
+
+async def test_a_node_is_not_missed_where_none_is_known_nor_an_endpoint_that_names_none() -> None:
+    assert _excluded(_plane(_slice(*NODES))) == {}
+    nowhere = endpoint_slice("web", 8080, [placed(endpoint("10.0.0.9"), pod="x"), endpoint("10.0.0.8")])
+    assert _excluded(_plane(nowhere, node("n1"))) == {}
+
+
+async def test_a_node_that_is_named_before_it_is_heard_of_is_not_missed() -> None:
+    """The watches of nodes and of slices are two: new capacity does not wait for the slower one."""
+    plane = _plane(*map(node, NODES), _slice("n1"))
+    plane.apply(_slice("n1", "n4"))
+    assert _excluded(plane) == {}
+
+
+async def test_nothing_is_missed_before_everything_was_listed() -> None:
+    plane = ControlPlane(Store(), list, now=lambda: NOW)
+    for raw in (service("web"), policy("shop", site(listener(80), "web")), _slice(*NODES), node("n1"), node("n2")):
+        plane.apply(raw)
+    assert _excluded(plane) == {}
+
+    plane.apply(node("n3"))
+    plane.synced()
+    assert _excluded(plane) == {}
