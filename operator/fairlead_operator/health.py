@@ -22,13 +22,15 @@ from fairlead_xds.model import NOT_ASKED, Endpoint
 DEFAULT = Endpoints()
 #: A verdict that changes only with its endpoint.
 NEVER: Final = math.inf
+#: Since when something is that even the pod cannot tell.
+NOBODY_KNOWS: Final = -1.0
 
 
 class Verdict(NamedTuple):
     """What an endpoint may get, and the reason in words.
 
     Attributes:
-        since: seconds since the epoch when that began; 0: unknown.
+        since: seconds since the epoch when that began; 0: the pod may know; ``NOBODY_KNOWS``.
         until: when it has to be judged again, though nothing was heard.
     """
 
@@ -87,7 +89,7 @@ def judge(
         now: seconds since the epoch.
     """
     if lost is not None and policy.node_lost.action == "Exclude":
-        return Verdict(Health.EXCLUDED, lost.why, lost.since)
+        return Verdict(Health.EXCLUDED, lost.why, lost.since or NOBODY_KNOWS)
     if endpoint.terminating:
         return _judge_terminating(endpoint, policy, pod, last_resort=last_resort)
     if pod.waiting and not (endpoint.ready and policy.restarting.action == "Ignore"):
@@ -273,7 +275,7 @@ def row(backend: str, one: Judged, pods: Mapping[str, PodState]) -> Row:
     pod = pods.get(endpoint.pod, UNKNOWN)
     since = verdict.since or (pod.deleted if endpoint.terminating else pod.ready_since)
     words = endpoint.pod, endpoint.node, endpoint.zone
-    return Row(backend, joined(endpoint.address, port), *words, 1, verdict.health, verdict.reason, since)
+    return Row(backend, joined(endpoint.address, port), *words, 1, verdict.health, verdict.reason, max(0.0, since))
 
 
 def count(judged: Iterable[Judged]) -> Counter[Health]:

@@ -150,6 +150,7 @@ class ControlPlane:
 
     def delete(self, ref: Ref) -> None:
         """Forget one object."""
+        self.world.now = self._now().timestamp()
         self.errors.pop(ref, None)
         changed = self.world.delete(ref)
         if ref.kind == "LoadBalancerPolicy":
@@ -161,6 +162,7 @@ class ControlPlane:
     def synced(self) -> None:
         """Every source has listed once: compute, and serve from now on."""
         self._synced, self.served_at = True, self._time()
+        self.world.listed()
         self._status_from = self.served_at + self._settle
         self.run_config()
         self._store.set_open()

@@ -32,7 +32,8 @@ from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.pods import Pod, read_pod
 from fairlead_operator.flaps import Flaps
 from fairlead_operator.health import Facts
-from fairlead_operator.nodes import Lost, Nodes
+from fairlead_operator.nodes import NOTHING as NONE_LOST
+from fairlead_operator.nodes import Judged, Lost, Nodes
 from fairlead_operator.sidecars import Pods
 from fairlead_xds.features.endpoints import Endpoints
 
@@ -79,7 +80,7 @@ class World:
         self._flaps = Flaps()
         self._notable: dict[str, dict[str, PodState]] = {}
         self._hasty: dict[str, dict[str, int]] = {}
-        self._lost: dict[int, Mapping[str, Lost]] = {}
+        self._lost: dict[int, Judged] = {}
         self._captured: capture.Addresses | None = None
         self._slices: dict[Ref, EndpointSlice] = {}
         self._slices_of: dict[Ref, dict[Ref, EndpointSlice]] = {}
@@ -132,6 +133,11 @@ class World:
         store = self._by_kind.get(ref.kind)
         return CONFIG if store is not None and store.pop(ref, None) is not None else NOTHING
 
+    def listed(self) -> None:
+        """Everything there is was told: what is missing does not exist."""
+        self.nodes.listed(self._nodes_in_use())
+        self._lost.clear()
+
     def refs(self, kind: str) -> set[Ref]:
         """What is known of one kind: a re-list deletes what is not in it any more."""
         if kind == "Pod":
@@ -161,19 +167,22 @@ class World:
 
     def lost(self, policy: Endpoints) -> Mapping[str, Lost]:
         """The nodes whose endpoints get nothing under *policy*."""
-        most = policy.node_lost.max_percent
-        if most not in self._lost:
-            self._lost[most] = self.nodes.lost(self._nodes_in_use(), most) if self.nodes.any_lost else {}
-        return self._lost[most]
+        return self._judged_nodes(policy).lost
 
     def doubted(self, policy: Endpoints) -> str:
         """Why the endpoints of lost nodes are kept under *policy*; empty: they are not."""
-        if not self.nodes.any_lost or policy.node_lost.action == "Keep":
-            return ""
-        return self.nodes.doubted(self._nodes_in_use(), policy.node_lost.max_percent)
+        return "" if policy.node_lost.action == "Keep" else self._judged_nodes(policy).doubted
+
+    def _judged_nodes(self, policy: Endpoints) -> Judged:
+        """Asked for each backend: computed once for all with the same share."""
+        most = policy.node_lost.max_percent
+        if most not in self._lost:
+            any_lost = self.nodes.any_lost
+            self._lost[most] = self.nodes.judged(self._nodes_in_use(), most) if any_lost else NONE_LOST
+        return self._lost[most]
 
     def _nodes_in_use(self) -> set[str]:
-        return {endpoint.node for entry in self._slices.values() for endpoint in entry.endpoints}
+        return {endpoint.node for entry in self._slices.values() for endpoint in entry.endpoints} - {""}
 
     def _services_of(self, pod: Ref) -> tuple[Ref, ...]:
         """The Services that have *pod* among their endpoints. Asked rarely, so by looking through."""
@@ -273,11 +282,11 @@ class World:
         return had != has
 
     def _put_node(self, ref: Ref, value: Node | None) -> Changed:
-        """A node that is lost or comes back is rare: everything is judged anew."""
-        changed = self.nodes.put(ref.name, value)
-        if changed or self.nodes.any_lost:
-            self._lost.clear()  # a new node is a part of the whole, too
-        return CONFIG if changed else NOTHING
+        """A node that is lost or comes back is rare, or one that is new meanwhile: everything is judged anew."""
+        if not self.nodes.put(ref.name, value, self.now):
+            return NOTHING
+        self._lost.clear()
+        return CONFIG
 
     def _judged(self, secret: TlsSecret) -> TlsSecret:
         """A bad update of a certificate that served keeps the one that served, and says so."""
@@ -299,15 +308,33 @@ class World:
             if not siblings:
                 del self._slices_of[before.service]
             del self._slices[ref]
+        everybody = self._concerns_all(before, value)
         if before is not None and value is not None:
             self._flaps.seen(ref.namespace, before.endpoints, value.endpoints, self.now)
         if value is not None:
             self._slices[ref] = value
             self._slices_of.setdefault(value.service, {})[ref] = value
         touched = {entry.service for entry in (before, value) if entry is not None}
-        if len(touched) > 1:  # the label moved: rare enough for the thorough way
+        if everybody or len(touched) > 1:  # or the label moved: rare enough for the thorough way
             return CONFIG
         return Changed(Lane.ENDPOINTS, (touched.pop(),))
+
+    def _concerns_all(self, before: EndpointSlice | None, value: EndpointSlice | None) -> bool:
+        """A deleted node has its first endpoint, or has no more: others are judged by how many are lost.
+
+        Asked while the slice is neither as it was nor as it will be.
+        """
+        deleted = self.nodes.deleted
+        if not deleted:
+            return False
+        had, has = ({one.node for one in entry.endpoints} if entry is not None else set() for entry in (before, value))
+        if all(self._in_use(name) for name in (had ^ has) & deleted):
+            return False
+        self._lost.clear()
+        return True
+
+    def _in_use(self, node: str) -> bool:
+        return any(endpoint.node == node for entry in self._slices.values() for endpoint in entry.endpoints)
 
 
 def _keep(kept: dict[str, dict[str, V]], ref: Ref, value: V | None) -> None:

@@ -142,10 +142,10 @@ def running_pod(
     return pod(name, {}, sidecar=False) | {"spec": {}, "status": {"phase": "Running", "containerStatuses": [container]}}
 
 
-def node(name: str, *, ready: str = "True", taint: str = "") -> Raw:
-    """A Node with its condition Ready, and one taint."""
+def node(name: str, *, ready: str = "True", taint: str = "", since: str = "2026-01-01T00:00:10Z") -> Raw:
+    """A Node with its condition Ready, which it has *since*, and one taint."""
     taints = [{"key": taint, "effect": "NoExecute"}] if taint else []
-    ready_since = {"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:10Z"}
+    ready_since = {"type": "Ready", "status": ready, "lastTransitionTime": since}
     return {
         "apiVersion": "v1",
         "kind": "Node",

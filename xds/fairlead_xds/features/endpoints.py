@@ -52,7 +52,7 @@ class NodeLost(Value):
         50,
         ge=0,
         le=100,
-        description="When more than this share of all nodes is lost, the view is broken: their endpoints stay.",
+        description="When more than this share of the nodes left is lost at once, the view is broken: their endpoints stay.",
     )
 
 
