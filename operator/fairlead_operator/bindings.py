@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -183,16 +183,27 @@ def survey(world: World, bindings: Iterable[Binding]) -> Survey:
     return Survey(total, tuple(sorted(unfit, key=_order)[:LISTED]), tuple(sorted(short.items())))
 
 
-def rows(world: World, bindings: Iterable[Binding]) -> list[health.Row]:
+class Placed(NamedTuple):
+    """An endpoint, and in which clusters proxies have it: only there is what they found out about it the policy's business."""
+
+    row: health.Row
+    clusters: tuple[str, ...]
+
+
+def rows(world: World, bindings: Collection[Binding]) -> list[Placed]:
     """Every endpoint behind some clusters."""
-    found: list[health.Row] = []
+    clusters: dict[tuple[Ref, str], dict[str, None]] = {}
+    for binding in bindings:
+        for of in (Fallback(binding.source, binding.port_name), *binding.fallbacks):
+            clusters.setdefault((of.source, of.port_name), {})[binding.cluster] = None
+    found: list[Placed] = []
     for source, port, static, judged in _sources(world, bindings):
-        name, pods = _name(source, port), world.pod_states(source.namespace)
-        found += [health.row(name, one, pods) for one in judged]
+        name, pods, where = _name(source, port), world.pod_states(source.namespace), tuple(clusters[source, port])
+        found += [Placed(health.row(name, one, pods), where) for one in judged]
         for one in static:
             words = "", "", one.zone, one.weight, one.health, "an address of a Backend, which nothing judges", 0.0
-            found.append(health.Row(name, joined(one.address, one.port), *words))
-    return sorted(found, key=_order)
+            found.append(Placed(health.Row(name, joined(one.address, one.port), *words), where))
+    return sorted(found, key=lambda one: _order(one.row))
 
 
 def _sources(

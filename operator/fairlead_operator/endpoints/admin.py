@@ -34,8 +34,8 @@ class Seen(NamedTuple):
     errors: int = 0
 
 
-Page = dict[str, list[Seen]]
-"""Address with port -> how it is seen in each cluster that has it."""
+Page = dict[str, dict[str, list[Seen]]]
+"""Name of the cluster -> address with port -> how it is seen there."""
 
 
 def unfit(gauges: str) -> bool:
@@ -52,8 +52,9 @@ def unfit(gauges: str) -> bool:
 
 def read(page: Any) -> Page:
     """What is not as Envoy writes it is left out."""
-    found: dict[str, list[Seen]] = {}
+    found: Page = {}
     for cluster in children(page, "cluster_statuses"):
+        name = text(cluster, "name")
         for host in children(cluster, "host_statuses"):
             where = child(child(host, "address"), "socket_address")
             address, port = where.get("address"), where.get("port_value")
@@ -67,7 +68,7 @@ def read(page: Any) -> Page:
                 _number(stats.get("rq_total")),
                 _number(stats.get("rq_error")),
             )
-            found.setdefault(joined(address, port), []).append(seen)
+            found.setdefault(name, {}).setdefault(joined(address, port), []).append(seen)
     return found
 
 

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from fairlead_operator.api.meta import Ref
-from fairlead_operator.bindings import LISTED, rows
+from fairlead_operator.bindings import LISTED, Placed, rows
 from fairlead_operator.endpoints.pages import Pages
 from fairlead_operator.endpoints.targets import Target, Targets
-from fairlead_operator.health import Row
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.status import Ejected
 from fairlead_xds.features.endpoints import Health
@@ -23,8 +22,8 @@ from fairlead_xds.features.endpoints import Health
 EVERY: Final = 10.0
 ASKED: Final = 50
 
-Kept = Mapping[str, tuple[bool, bool]]
-"""Address with port -> active checks have failed, passive checks have ejected. Of one proxy."""
+Kept = Mapping[tuple[str, str], tuple[bool, bool]]
+"""Cluster, address with port -> active checks have failed, passive checks have ejected. Of one proxy."""
 
 
 class Answer(NamedTuple):
@@ -86,12 +85,12 @@ class Ejections:
         out: dict[Ref, tuple[Ejected, ...]] = {}
         for ref, keys in done.gateways.items():
             answers = [answer.kept for answer in self._answers.values() if answer.key in keys]
-            kept = {address for one in answers for address in one}
-            if not kept:
+            kept = {one for answer in answers for one in answer}
+            clusters = done.clusters.get(ref, ())
+            if {cluster for cluster, _ in kept}.isdisjoint(one.cluster for one in clusters):
                 continue
-            listed = [row for row in rows(world, done.clusters.get(ref, ())) if row.address in kept]
-            told = [_ejected(row, answers) for row in listed if row.health in {Health.HEALTHY, Health.DEGRADED}]
-            if told:
+            fit = [one for one in rows(world, clusters) if one.row.health in {Health.HEALTHY, Health.DEGRADED}]
+            if told := [_ejected(one, answers) for one in fit if not kept.isdisjoint(_places(one))]:
                 out[ref] = tuple(told[:LISTED])
         return out
 
@@ -104,13 +103,20 @@ async def _ask(pages: Pages, target: Target) -> Kept | None:
     if page is None:
         return None
     found = {
-        address: (any(one.failed_check for one in seen), any(one.ejected for one in seen))
-        for address, seen in page.items()
+        (cluster, address): (any(one.failed_check for one in seen), any(one.ejected for one in seen))
+        for cluster, addresses in page.items()
+        for address, seen in addresses.items()
     }
-    return {address: kept for address, kept in found.items() if any(kept)}
+    return {place: kept for place, kept in found.items() if any(kept)}
 
 
-def _ejected(row: Row, answers: Sequence[Kept]) -> Ejected:
-    kept = [answer[row.address] for answer in answers if row.address in answer]
-    failed, ejected = sum(one[0] for one in kept), sum(one[1] for one in kept)
+def _places(one: Placed) -> list[tuple[str, str]]:
+    """Where a proxy's answer may have it."""
+    return [(cluster, one.row.address) for cluster in one.clusters]
+
+
+def _ejected(one: Placed, answers: Sequence[Kept]) -> Ejected:
+    row, places = one.row, _places(one)
+    kept = [[answer[place] for place in places if place in answer] for answer in answers]
+    failed, ejected = (sum(any(flags[which] for flags in some) for some in kept) for which in (0, 1))
     return Ejected(row.backend, row.address, row.pod, row.node, ejected, failed, len(answers))

@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fairlead_operator.endpoints.admin import Seen
-from fairlead_operator.health import Row
+from fairlead_operator.bindings import Placed
+from fairlead_operator.endpoints.admin import Page
 from fairlead_operator.propagation import pre_stop
 from fairlead_operator.status import rfc3339
 
 Json = dict[str, Any]
-#: By the name of the proxy: what it sees, by address; ``None``: it did not answer.
-Proxies = Mapping[str, Mapping[str, Sequence[Seen]] | None]
+#: By the name of the proxy: what it sees; ``None``: it did not answer.
+Proxies = Mapping[str, Page | None]
 
 
-def answer(policy: str, rows: Iterable[Row], proxies: Proxies, *, slowest: float = 0.0) -> Json:
+def answer(policy: str, rows: Iterable[Placed], proxies: Proxies, *, slowest: float = 0.0) -> Json:
     """The whole answer; numbers of proxies are of those that answered. *slowest*: see ``propagation``."""
     asked = {name: seen for name, seen in proxies.items() if seen is not None}
     return {
         "policy": policy,
         "proxies": {"asked": len(proxies), "answered": len(asked), "silent": sorted(proxies.keys() - asked.keys())},
         "propagation": {"slowestSeconds": round(slowest, 3), "preStopSeconds": pre_stop(slowest)},
-        "endpoints": [_endpoint(row, list(asked.values())) for row in rows],
+        "endpoints": [_endpoint(one, list(asked.values())) for one in rows],
     }
 
 
-def _endpoint(row: Row, proxies: Sequence[Mapping[str, Sequence[Seen]]]) -> Json:
-    known = [some for seen in proxies if (some := seen.get(row.address))]
+def _endpoint(placed: Placed, proxies: Sequence[Page]) -> Json:
+    row, clusters = placed
+    seen = [[one for name in clusters for one in page.get(name, {}).get(row.address, ())] for page in proxies]
+    known = [some for some in seen if some]
     every = [one for some in known for one in some]
     return {
         **{name: getattr(row, name) for name in ("backend", "address", "pod", "node", "zone", "weight")},

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.pods import read_pod
 from fairlead_operator.endpoints import ejections as subject
 from fairlead_operator.endpoints.admin import Seen, unfit
@@ -103,7 +104,7 @@ def envoys(monkeypatch: pytest.MonkeyPatch) -> Envoys:
     return made
 
 
-async def plane_with(check: dict[str, Any]) -> ControlPlane:
+async def plane_with(check: dict[str, Any], *more: dict[str, Any]) -> ControlPlane:
     plane = ControlPlane(Store(), list)
     spec = {
         "proxies": {"gateway": "edge"},
@@ -111,17 +112,22 @@ async def plane_with(check: dict[str, Any]) -> ControlPlane:
         "routes": [{"name": "all", "backendRefs": [{"name": "a", "port": 80}]}],
     }
     slices = manifests.endpoint_slice("a", 8080, [endpoint("10.0.0.1"), endpoint("10.0.0.2")])
-    for raw in (manifests.service("a"), slices, manifests.policy("shop", {**spec, **check})):
+    for raw in (manifests.service("a"), slices, manifests.policy("shop", {**spec, **check}), *more):
         plane.apply(raw)
     plane.synced()
     return plane
+
+
+def cluster_of(plane: ControlPlane, policy: str = "shop", place: int = 0) -> str:
+    """As its proxies know it."""
+    return plane.reconciled.clusters[Ref("LoadBalancerPolicy", "shop", policy)][place].cluster
 
 
 async def test_many_proxies_take_turns_and_answers_are_kept_meanwhile(envoys: Envoys) -> None:
     plane = await plane_with({"healthCheck": {"passive": {}}})
     ejections = Ejections(plane, envoys.named)
     address = "10.0.0.1:8080"
-    envoys.kept["edge-000"] = {address: [Seen(ejected=True)], "10.0.0.2:8080": [Seen()]}
+    envoys.kept["edge-000"] = {cluster_of(plane): {address: [Seen(ejected=True)], "10.0.0.2:8080": [Seen()]}}
     for _ in range(3):
         await ejections.round()
     assert len(envoys.asked) == 3 * ASKED
@@ -140,12 +146,42 @@ async def test_who_does_not_answer_counts_for_nothing(envoys: Envoys) -> None:
     plane = await plane_with({"healthCheck": {"passive": {}}})
     envoys.targets = envoys.targets[:2]
     envoys.kept["edge-000"] = None
-    envoys.kept["edge-001"] = {"10.0.0.1:8080": [Seen(failed_check=True, ejected=True)]}
+    envoys.kept["edge-001"] = {cluster_of(plane): {"10.0.0.1:8080": [Seen(failed_check=True, ejected=True)]}}
     ejections = Ejections(plane, envoys.named)
     await ejections.round()
     ((found,),) = ejections.found().values()
     assert (found.ejected, found.failed, found.proxies) == (1, 1, 1)
     assert found.reason == "passive checks of 1 proxy eject it; active checks of 1 proxy fail"
+
+
+async def test_a_policy_is_told_of_its_own_clusters_alone(envoys: Envoys) -> None:
+    """The same proxies, the same Service, and so the same addresses: only one of both has passive checks."""
+    other = manifests.policy("other", manifests.site(manifests.listener(8081), "a"))
+    plane = await plane_with({"healthCheck": {"passive": {}}}, other)
+    mine, others = cluster_of(plane), cluster_of(plane, "other")
+    assert mine != others
+    envoys.targets = envoys.targets[:1]
+    envoys.kept["edge-000"] = {mine: {"10.0.0.1:8080": [Seen(ejected=True)]}, others: {"10.0.0.1:8080": [Seen()]}}
+    ejections = Ejections(plane, envoys.named)
+    await ejections.round()
+
+    assert {ref.name for ref in ejections.found()} == {"shop"}
+
+
+async def test_a_fallback_is_ejected_in_the_cluster_that_it_stands_in_for(envoys: Envoys) -> None:
+    refs = [{"name": "a", "port": 80}, {"name": "b", "port": 80, "fallback": True}]
+    more = {"routes": [{"name": "all", "backendRefs": refs}], "healthCheck": {"passive": {}}}
+    slices = manifests.endpoint_slice("b", 8080, [endpoint("10.0.0.9")])
+    plane = await plane_with(more, manifests.service("b"), slices)
+    (binding,) = plane.reconciled.clusters[Ref("LoadBalancerPolicy", "shop", "shop")]
+    assert binding.fallbacks
+    envoys.targets = envoys.targets[:1]
+    envoys.kept["edge-000"] = {binding.cluster: {"10.0.0.9:8080": [Seen(ejected=True)]}}
+    ejections = Ejections(plane, envoys.named)
+    await ejections.round()
+
+    ((found,),) = ejections.found().values()
+    assert (found.backend, found.address) == ("shop/b", "10.0.0.9:8080")
 
 
 async def test_nobody_is_asked_where_nothing_is_checked(envoys: Envoys) -> None:

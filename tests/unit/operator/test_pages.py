@@ -58,8 +58,8 @@ async def test_a_page_of_many_pieces_is_read_whole() -> None:
     async with serving(answer) as target:
         found = await Pages().clusters(target)
     assert found is not None
-    assert len(found) == 5000
-    assert found["10.0.19.135:80"] == [Seen(ejected=True)]
+    assert len(found["a"]) == 5000
+    assert found["a"]["10.0.19.135:80"] == [Seen(ejected=True)]
 
 
 async def test_a_page_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
