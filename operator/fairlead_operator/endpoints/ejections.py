@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.bindings import LISTED, Placed, rows
@@ -22,15 +22,12 @@ from fairlead_xds.features.endpoints import Health
 EVERY: Final = 10.0
 ASKED: Final = 50
 
+#: How often in a row a proxy is asked in vain until what it said last counts no more: one that has no time to answer has not
+#: taken an endpoint back. One that is gone counts no more at once.
+SILENCES: Final = 3
+
 Kept = Mapping[tuple[str, str], tuple[bool, bool]]
 """Cluster, address with port -> active checks have failed, passive checks have ejected. Of one proxy."""
-
-
-class Answer(NamedTuple):
-    """What one proxy said last."""
-
-    key: str
-    kept: Kept
 
 
 class Ejections:
@@ -39,7 +36,9 @@ class Ejections:
     def __init__(self, plane: ControlPlane, targets: Targets) -> None:
         self._plane, self._targets = plane, targets
         self._pages = Pages()
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[Target, Kept] = {}
+        self._silent: dict[Target, int] = {}
+        self._awaited: set[Target] | None = None
         self._turn = 0
 
     async def run(self) -> None:
@@ -51,20 +50,36 @@ class Ejections:
                 await asyncio.sleep(EVERY)
         finally:
             self._answers.clear()
+            self._silent.clear()
+            self._awaited = None
             self._plane.ejected(None)  # the next leader finds out for itself
 
     async def round(self) -> None:
         """Ask once."""
         targets = sorted(self._targets(self._keys()))
-        names = {one.name for one in targets}
-        self._answers = {name: answer for name, answer in self._answers.items() if name in names}
+        there = set(targets)  # with their addresses: another pod may have the name of one that is gone
+        self._answers = {one: kept for one, kept in self._answers.items() if one in there}
+        self._silent = {one: count for one, count in self._silent.items() if one in there}
+        awaited = there if self._awaited is None else self._awaited & there
         asked = self._whose_turn(targets)
         for one, kept in zip(asked, await asyncio.gather(*(_ask(self._pages, one) for one in asked)), strict=True):
-            if kept is None:
-                self._answers.pop(one.name, None)
-            else:
-                self._answers[one.name] = Answer(one.key, kept)
-        self._plane.ejected(self.found())
+            self._heard(one, kept)
+        # Until each of the first round's was heard, what the leader before this one found out stands.
+        self._awaited = {one for one in awaited if one.url and self._unheard(one)}
+        if not self._awaited:
+            self._plane.ejected(self.found())
+
+    def _heard(self, one: Target, kept: Kept | None) -> None:
+        if kept is not None:
+            self._answers[one] = kept
+            self._silent.pop(one, None)
+            return
+        self._silent[one] = self._silent.get(one, 0) + 1
+        if self._silent[one] >= SILENCES:
+            self._answers.pop(one, None)
+
+    def _unheard(self, one: Target) -> bool:
+        return one not in self._answers and self._silent.get(one, 0) < SILENCES
 
     def _keys(self) -> set[str]:
         """Of the proxies that check anything."""
@@ -80,11 +95,11 @@ class Ejections:
     def found(self) -> dict[Ref, tuple[Ejected, ...]]:
         """For each policy the endpoints that some of its proxies keep out though Kubernetes calls them fit."""
         done, world = self._plane.reconciled, self._plane.world
-        if not any(answer.kept for answer in self._answers.values()):
+        if not any(self._answers.values()):
             return {}
         out: dict[Ref, tuple[Ejected, ...]] = {}
         for ref, keys in done.gateways.items():
-            answers = [answer.kept for answer in self._answers.values() if answer.key in keys]
+            answers = [kept for one, kept in self._answers.items() if one.key in keys]
             kept = {one for answer in answers for one in answer}
             clusters = done.clusters.get(ref, ())
             if {cluster for cluster, _ in kept}.isdisjoint(one.cluster for one in clusters):

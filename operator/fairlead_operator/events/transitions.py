@@ -98,7 +98,7 @@ def _ejected(before: Status, after: Status) -> Iterator[Transition]:
         unfit = {_key(one) for one in children(after, "unhealthyEndpoints")}
         for key, one in old.items():
             if key not in new and key not in unfit:
-                yield Transition(False, "EndpointReturned", f"{_who(one)}: no proxy keeps it out any more")
+                yield Transition(False, "EndpointReturned", f"{_who(one)}: no proxy that answers keeps it out any more")
 
 
 def _key(one: Mapping[str, Any]) -> tuple[str, str]:

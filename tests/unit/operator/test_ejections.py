@@ -11,7 +11,7 @@ from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.pods import read_pod
 from fairlead_operator.endpoints import ejections as subject
 from fairlead_operator.endpoints.admin import Seen, unfit
-from fairlead_operator.endpoints.ejections import ASKED, Ejections
+from fairlead_operator.endpoints.ejections import ASKED, SILENCES, Ejections
 from fairlead_operator.endpoints.targets import Target, of_pods
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.sidecars import Pods
@@ -152,6 +152,85 @@ async def test_who_does_not_answer_counts_for_nothing(envoys: Envoys) -> None:
     ((found,),) = ejections.found().values()
     assert (found.ejected, found.failed, found.proxies) == (1, 1, 1)
     assert found.reason == "passive checks of 1 proxy eject it; active checks of 1 proxy fail"
+
+
+async def test_what_a_silent_proxy_said_last_counts_for_a_while(envoys: Envoys) -> None:
+    """Nobody has seen the endpoint return."""
+    plane = await plane_with({"healthCheck": {"passive": {}}})
+    envoys.targets = envoys.targets[:2]
+    ejects = {cluster_of(plane): {"10.0.0.1:8080": [Seen(ejected=True)]}}
+    ejections = Ejections(plane, envoys.named)
+    for answers in ([ejects], [None] * (SILENCES - 1), [ejects], [None] * (SILENCES - 1)):
+        for envoys.kept["edge-000"] in answers:
+            await ejections.round()
+            ((found,),) = ejections.found().values()
+            assert (found.ejected, found.proxies) == (1, 2)
+
+    await ejections.round()
+    assert ejections.found() == {}
+
+
+async def test_one_of_many_is_silent_only_when_it_has_its_turn(envoys: Envoys) -> None:
+    plane = await plane_with({"healthCheck": {"passive": {}}})
+    ejections = Ejections(plane, envoys.named)
+    envoys.kept["edge-000"] = {cluster_of(plane): {"10.0.0.1:8080": [Seen(ejected=True)]}}
+    await ejections.round()
+    envoys.kept["edge-000"] = None
+    while ejections.found():
+        await ejections.round()
+    assert envoys.asked.count("edge-000") == 1 + SILENCES
+
+
+async def test_another_pod_of_the_same_name_has_said_nothing(envoys: Envoys) -> None:
+    plane = await plane_with({"healthCheck": {"passive": {}}})
+    envoys.targets = envoys.targets[:1]
+    envoys.kept["edge-000"] = {cluster_of(plane): {"10.0.0.1:8080": [Seen(ejected=True)]}}
+    ejections = Ejections(plane, envoys.named)
+    await ejections.round()
+    envoys.targets, envoys.kept["edge-000"] = [envoys.targets[0]._replace(url="http://y")], None
+    await ejections.round()
+    assert ejections.found() == {}
+
+
+@pytest.mark.parametrize(
+    ("count", "silent", "rounds"),
+    [(50, [], 1), (120, [], 3), (2, ["edge-001"], SILENCES), (2, ["edge-000", "edge-001"], SILENCES)],
+    ids=["all at once", "in turns", "one is silent", "all are silent"],
+)
+async def test_what_the_leader_before_said_stands_until_each_proxy_was_heard(
+    envoys: Envoys, monkeypatch: pytest.MonkeyPatch, count: int, silent: list[str], rounds: int
+) -> None:
+    plane = await plane_with({"healthCheck": {"passive": {}}})
+    envoys.targets = envoys.targets[:count]
+    envoys.kept |= dict.fromkeys(silent)
+    told: list[Any] = []
+    monkeypatch.setattr(plane, "ejected", told.append)
+    ejections = Ejections(plane, envoys.named)
+    for _ in range(rounds - 1):
+        await ejections.round()
+        envoys.targets = [*envoys.targets, Target(f"new-{len(envoys.asked)}", "edge")]  # which nobody waits for
+        envoys.kept[envoys.targets[-1].name] = None
+    assert told == []
+    await ejections.round()
+    assert told == [{}]
+
+
+async def test_nobody_waits_for_who_cannot_be_asked_or_is_gone(envoys: Envoys, monkeypatch: pytest.MonkeyPatch) -> None:
+    plane = await plane_with({"healthCheck": {"passive": {}}})
+    envoys.kept |= {"vm": None, "edge-001": None}
+    envoys.targets = [envoys.targets[0], Target("vm", "edge")]
+    told: list[Any] = []
+    monkeypatch.setattr(plane, "ejected", told.append)
+    await Ejections(plane, envoys.named).round()
+    assert told == [{}]
+
+    ejections = Ejections(plane, envoys.named)
+    envoys.targets = [envoys.targets[0], Target("edge-001", "edge", "http://x")]
+    await ejections.round()
+    assert told == [{}]
+    envoys.targets = envoys.targets[:1]
+    await ejections.round()
+    assert told == [{}, {}]
 
 
 async def test_a_policy_is_told_of_its_own_clusters_alone(envoys: Envoys) -> None:

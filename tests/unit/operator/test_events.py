@@ -132,7 +132,11 @@ def test_ejections() -> None:
         Transition(True, "EndpointEjected", "shop/web:http: pod web-1 (10.0.0.1:80): ejected by 2 of 3 proxies")
     ]
     assert transitions(status(ejectedEndpoints=[one]), status(ejectedEndpoints=[])) == [
-        Transition(False, "EndpointReturned", "shop/web:http: pod web-1 (10.0.0.1:80): no proxy keeps it out any more")
+        Transition(
+            False,
+            "EndpointReturned",
+            "shop/web:http: pod web-1 (10.0.0.1:80): no proxy that answers keeps it out any more",
+        )
     ]
 
 
