@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from fairlead_operator.api.lenient import child, children, text
@@ -17,6 +18,8 @@ _GAUGE: Final = re.compile(
     r"\{([^}\n]{0,1000})\} (\d{1,18})$",  # bounded: whoever owns a pod may answer in its sidecar's place
     re.MULTILINE,
 )
+#: An address is shorter, and a hostname is not longer (RFC 1035).
+LONGEST: Final = 253
 
 
 class Seen(NamedTuple):
@@ -34,7 +37,7 @@ class Seen(NamedTuple):
     errors: int = 0
 
 
-Page = dict[str, dict[str, list[Seen]]]
+Page = dict[str, dict[str, Seen]]
 """Name of the cluster -> address with port -> how it is seen there."""
 
 
@@ -58,7 +61,7 @@ def read(page: Any) -> Page:
         for host in children(cluster, "host_statuses"):
             where = child(child(host, "address"), "socket_address")
             address, port = where.get("address"), where.get("port_value")
-            if not isinstance(address, str) or not isinstance(port, int):
+            if not isinstance(address, str) or len(address) > LONGEST or not isinstance(port, int):
                 continue
             health = child(host, "health_status")
             stats = {text(one, "name"): one.get("value") for one in children(host, "stats")}
@@ -68,8 +71,16 @@ def read(page: Any) -> Page:
                 _number(stats.get("rq_total")),
                 _number(stats.get("rq_error")),
             )
-            found.setdefault(name, {}).setdefault(joined(address, port), []).append(seen)
+            of_cluster, place = found.setdefault(name, {}), joined(address, port)
+            known = of_cluster.get(place)
+            of_cluster[place] = together((known, seen)) if known is not None else seen
     return found
+
+
+def together(some: Iterable[Seen]) -> Seen:
+    """An endpoint that a proxy has several times, as one: two hostnames may have one address."""
+    failed, ejected, requests, errors = zip(*some, strict=True)
+    return Seen(any(failed), any(ejected), sum(requests), sum(errors))
 
 
 def _number(value: Any) -> int:

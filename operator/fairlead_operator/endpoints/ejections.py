@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.bindings import LISTED, Placed, rows
+from fairlead_operator.endpoints.admin import Page
 from fairlead_operator.endpoints.pages import Pages
 from fairlead_operator.endpoints.targets import Target, Targets
 from fairlead_operator.loop import ControlPlane
@@ -25,6 +27,10 @@ ASKED: Final = 50
 #: How often in a row a proxy is asked in vain until what it said last counts no more: one that has no time to answer has not
 #: taken an endpoint back. One that is gone counts no more at once.
 SILENCES: Final = 3
+#: Endpoints that one proxy may keep out; of more it is not believed. A status lists few, and whoever owns a pod may answer
+#: in its sidecar's place: what it says is kept until the next time.
+MOST: Final = 3000
+LONGEST_NAME: Final = 512
 
 Kept = Mapping[tuple[str, str], tuple[bool, bool]]
 """Cluster, address with port -> active checks have failed, passive checks have ejected. Of one proxy."""
@@ -114,15 +120,18 @@ async def _ask(pages: Pages, target: Target) -> Kept | None:
     unfit = await pages.unfit(target)
     if not unfit:
         return {} if unfit is not None else None
-    page = await pages.clusters(target)
-    if page is None:
-        return None
-    found = {
-        (cluster, address): (any(one.failed_check for one in seen), any(one.ejected for one in seen))
+    return await pages.clusters(target, _kept)
+
+
+def _kept(page: Page) -> Kept:
+    found = (
+        ((cluster, address), (seen.failed_check, seen.ejected))
         for cluster, addresses in page.items()
+        if len(cluster) <= LONGEST_NAME
         for address, seen in addresses.items()
-    }
-    return {place: kept for place, kept in found.items() if any(kept)}
+        if seen.failed_check or seen.ejected
+    )
+    return dict(islice(found, MOST))
 
 
 def _places(one: Placed) -> list[tuple[str, str]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from fairlead_operator.bindings import Placed
-from fairlead_operator.endpoints.admin import Page
+from fairlead_operator.endpoints.admin import Page, together
 from fairlead_operator.propagation import pre_stop
 from fairlead_operator.status import rfc3339
 
@@ -26,21 +26,38 @@ def answer(policy: str, rows: Iterable[Placed], proxies: Proxies, *, slowest: fl
     }
 
 
+def places(rows: Iterable[Placed]) -> dict[str, set[str]]:
+    """By cluster the addresses that are asked about."""
+    found: dict[str, set[str]] = {}
+    for one in rows:
+        for cluster in one.clusters:
+            found.setdefault(cluster, set()).add(one.row.address)
+    return found
+
+
+def part(wanted: Mapping[str, Collection[str]], page: Page) -> Page:
+    """What *page* says of *wanted*: a proxy has the clusters of many policies, and one that means no good has any."""
+    return {
+        cluster: {address: seen for address, seen in page[cluster].items() if address in addresses}
+        for cluster, addresses in wanted.items()
+        if cluster in page
+    }
+
+
 def _endpoint(placed: Placed, proxies: Sequence[Page]) -> Json:
     row, clusters = placed
-    seen = [[one for name in clusters for one in page.get(name, {}).get(row.address, ())] for page in proxies]
-    known = [some for some in seen if some]
-    every = [one for some in known for one in some]
+    seen = [[of[row.address] for name in clusters if row.address in (of := page.get(name, {}))] for page in proxies]
+    known = [together(some) for some in seen if some]
     return {
         **{name: getattr(row, name) for name in ("backend", "address", "pod", "node", "zone", "weight")},
         "health": row.health.value,
         "reason": row.reason,
         "since": rfc3339(row.since) if row.since else "",
         "proxies": len(known),
-        "failedChecks": sum(any(one.failed_check for one in some) for some in known),
-        "ejected": sum(any(one.ejected for one in some) for some in known),
-        "requests": sum(one.requests for one in every),
-        "errors": sum(one.errors for one in every),
+        "failedChecks": sum(one.failed_check for one in known),
+        "ejected": sum(one.ejected for one in known),
+        "requests": sum(one.requests for one in known),
+        "errors": sum(one.errors for one in known),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -10,8 +10,8 @@ import pytest
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.pods import read_pod
 from fairlead_operator.endpoints import ejections as subject
-from fairlead_operator.endpoints.admin import Seen, unfit
-from fairlead_operator.endpoints.ejections import ASKED, SILENCES, Ejections
+from fairlead_operator.endpoints.admin import Page, Seen, unfit
+from fairlead_operator.endpoints.ejections import ASKED, MOST, SILENCES, Ejections
 from fairlead_operator.endpoints.targets import Target, of_pods
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.sidecars import Pods
@@ -93,8 +93,8 @@ class Envoys:
         kept = self.kept[target.name]
         return None if kept is None else bool(kept)
 
-    async def clusters(self, target: Target) -> Any:
-        return self.kept[target.name]
+    async def clusters(self, target: Target, pick: Callable[[Page], Any]) -> Any:
+        return pick(self.kept[target.name])
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ async def test_many_proxies_take_turns_and_answers_are_kept_meanwhile(envoys: En
     plane = await plane_with({"healthCheck": {"passive": {}}})
     ejections = Ejections(plane, envoys.named)
     address = "10.0.0.1:8080"
-    envoys.kept["edge-000"] = {cluster_of(plane): {address: [Seen(ejected=True)], "10.0.0.2:8080": [Seen()]}}
+    envoys.kept["edge-000"] = {cluster_of(plane): {address: Seen(ejected=True), "10.0.0.2:8080": Seen()}}
     for _ in range(3):
         await ejections.round()
     assert len(envoys.asked) == 3 * ASKED
@@ -146,7 +146,7 @@ async def test_who_does_not_answer_counts_for_nothing(envoys: Envoys) -> None:
     plane = await plane_with({"healthCheck": {"passive": {}}})
     envoys.targets = envoys.targets[:2]
     envoys.kept["edge-000"] = None
-    envoys.kept["edge-001"] = {cluster_of(plane): {"10.0.0.1:8080": [Seen(failed_check=True, ejected=True)]}}
+    envoys.kept["edge-001"] = {cluster_of(plane): {"10.0.0.1:8080": Seen(failed_check=True, ejected=True)}}
     ejections = Ejections(plane, envoys.named)
     await ejections.round()
     ((found,),) = ejections.found().values()
@@ -158,7 +158,7 @@ async def test_what_a_silent_proxy_said_last_counts_for_a_while(envoys: Envoys) 
     """Nobody has seen the endpoint return."""
     plane = await plane_with({"healthCheck": {"passive": {}}})
     envoys.targets = envoys.targets[:2]
-    ejects = {cluster_of(plane): {"10.0.0.1:8080": [Seen(ejected=True)]}}
+    ejects = {cluster_of(plane): {"10.0.0.1:8080": Seen(ejected=True)}}
     ejections = Ejections(plane, envoys.named)
     for answers in ([ejects], [None] * (SILENCES - 1), [ejects], [None] * (SILENCES - 1)):
         for envoys.kept["edge-000"] in answers:
@@ -173,7 +173,7 @@ async def test_what_a_silent_proxy_said_last_counts_for_a_while(envoys: Envoys) 
 async def test_one_of_many_is_silent_only_when_it_has_its_turn(envoys: Envoys) -> None:
     plane = await plane_with({"healthCheck": {"passive": {}}})
     ejections = Ejections(plane, envoys.named)
-    envoys.kept["edge-000"] = {cluster_of(plane): {"10.0.0.1:8080": [Seen(ejected=True)]}}
+    envoys.kept["edge-000"] = {cluster_of(plane): {"10.0.0.1:8080": Seen(ejected=True)}}
     await ejections.round()
     envoys.kept["edge-000"] = None
     while ejections.found():
@@ -184,7 +184,7 @@ async def test_one_of_many_is_silent_only_when_it_has_its_turn(envoys: Envoys) -
 async def test_another_pod_of_the_same_name_has_said_nothing(envoys: Envoys) -> None:
     plane = await plane_with({"healthCheck": {"passive": {}}})
     envoys.targets = envoys.targets[:1]
-    envoys.kept["edge-000"] = {cluster_of(plane): {"10.0.0.1:8080": [Seen(ejected=True)]}}
+    envoys.kept["edge-000"] = {cluster_of(plane): {"10.0.0.1:8080": Seen(ejected=True)}}
     ejections = Ejections(plane, envoys.named)
     await ejections.round()
     envoys.targets, envoys.kept["edge-000"] = [envoys.targets[0]._replace(url="http://y")], None
@@ -233,6 +233,21 @@ async def test_nobody_waits_for_who_cannot_be_asked_or_is_gone(envoys: Envoys, m
     assert told == [{}, {}]
 
 
+async def test_of_one_that_means_no_good_little_is_kept(envoys: Envoys) -> None:
+    plane = await plane_with({"healthCheck": {"passive": {}}})
+    envoys.targets = envoys.targets[:1]
+    many = {f"10.0.{number}.0:80": Seen(ejected=True) for number in range(MOST)}
+    mine = {"10.0.0.1:8080": Seen(ejected=True)}
+    ejections = Ejections(plane, envoys.named)
+    for page, told in (
+        ({"x": many, cluster_of(plane): mine}, 0),
+        ({"x" * 1000: many, cluster_of(plane): mine}, 1),
+    ):
+        envoys.kept["edge-000"] = page
+        await ejections.round()
+        assert len(ejections.found()) == told
+
+
 async def test_a_policy_is_told_of_its_own_clusters_alone(envoys: Envoys) -> None:
     """The same proxies, the same Service, and so the same addresses: only one of both has passive checks."""
     other = manifests.policy("other", manifests.site(manifests.listener(8081), "a"))
@@ -240,7 +255,7 @@ async def test_a_policy_is_told_of_its_own_clusters_alone(envoys: Envoys) -> Non
     mine, others = cluster_of(plane), cluster_of(plane, "other")
     assert mine != others
     envoys.targets = envoys.targets[:1]
-    envoys.kept["edge-000"] = {mine: {"10.0.0.1:8080": [Seen(ejected=True)]}, others: {"10.0.0.1:8080": [Seen()]}}
+    envoys.kept["edge-000"] = {mine: {"10.0.0.1:8080": Seen(ejected=True)}, others: {"10.0.0.1:8080": Seen()}}
     ejections = Ejections(plane, envoys.named)
     await ejections.round()
 
@@ -255,7 +270,7 @@ async def test_a_fallback_is_ejected_in_the_cluster_that_it_stands_in_for(envoys
     (binding,) = plane.reconciled.clusters[Ref("LoadBalancerPolicy", "shop", "shop")]
     assert binding.fallbacks
     envoys.targets = envoys.targets[:1]
-    envoys.kept["edge-000"] = {binding.cluster: {"10.0.0.9:8080": [Seen(ejected=True)]}}
+    envoys.kept["edge-000"] = {binding.cluster: {"10.0.0.9:8080": Seen(ejected=True)}}
     ejections = Ejections(plane, envoys.named)
     await ejections.round()
 

@@ -39,7 +39,7 @@ def test_what_envoy_writes() -> None:
         host("fd00::1", failed_active_health_check=True),
     )
 
-    hosts = {"10.0.0.1:80": [Seen(False, True, 7, 2)], "[fd00::1]:80": [Seen(True, False)]}
+    hosts = {"10.0.0.1:80": Seen(False, True, 7, 2), "[fd00::1]:80": Seen(True, False)}
     assert read(page) == {"shop/web:80": hosts}
 
 
@@ -58,6 +58,16 @@ def test_nothing_that_it_is_told_makes_it_fail(page: Any) -> None:
     read(page)
 
 
+def test_what_no_address_can_be_is_left_out() -> None:
+    page = clusters(host("1" * 1000), host("10.0.0.1"))
+    assert read(page) == {"shop/web:80": {"10.0.0.1:80": Seen()}}
+
+
+def test_two_of_one_address_are_one() -> None:
+    page = clusters(host("10.0.0.1", requests=1), host("10.0.0.1", requests=2, errors=1, failed_outlier_check=True))
+    assert read(page) == {"shop/web:80": {"10.0.0.1:80": Seen(False, True, 3, 1)}}
+
+
 def test_odd_statistics_are_none() -> None:
     page = clusters(host("10.0.0.1"))
     page["cluster_statuses"][1]["host_statuses"][0]["stats"] = [
@@ -65,7 +75,7 @@ def test_odd_statistics_are_none() -> None:
         {"name": "rq_total", "value": "9" * 5000},
         {"name": "rq_error", "value": True},
     ]
-    assert read(page) == {"shop/web:80": {"10.0.0.1:80": [Seen()]}}
+    assert read(page) == {"shop/web:80": {"10.0.0.1:80": Seen()}}
 
 
 def row(address: str, health: Health = Health.HEALTHY, reason: str = "ready", since: float = 0.0) -> Placed:
