@@ -29,16 +29,18 @@ class Seen(NamedTuple):
         failed_check: active checks have found it unfit.
         ejected: passive checks have taken it out for a time.
         requests, errors: of this proxy, since it knows the endpoint.
+        unfit: neither it, nor of a hostname any other address, may get requests.
     """
 
     failed_check: bool = False
     ejected: bool = False
     requests: int = 0
     errors: int = 0
+    unfit: bool = False
 
 
 Page = dict[str, dict[str, Seen]]
-"""Name of the cluster -> address with port -> how it is seen there."""
+"""Name of the cluster -> address with port -> how it is seen there. A hostname too, with the port of its addresses."""
 
 
 def unfit(gauges: str) -> bool:
@@ -65,22 +67,22 @@ def read(page: Any) -> Page:
                 continue
             health = child(host, "health_status")
             stats = {text(one, "name"): one.get("value") for one in children(host, "stats")}
-            seen = Seen(
-                bool(health.get("failed_active_health_check")),
-                bool(health.get("failed_outlier_check")),
-                _number(stats.get("rq_total")),
-                _number(stats.get("rq_error")),
+            failed, ejected = (
+                bool(health.get(flag)) for flag in ("failed_active_health_check", "failed_outlier_check")
             )
-            of_cluster, place = found.setdefault(name, {}), joined(address, port)
-            known = of_cluster.get(place)
-            of_cluster[place] = together((known, seen)) if known is not None else seen
+            numbers = _number(stats.get("rq_total")), _number(stats.get("rq_error"))
+            seen = Seen(failed, ejected, *numbers, unfit=failed or ejected)
+            hostname, of_cluster = text(host, "hostname"), found.setdefault(name, {})
+            for one in {address, hostname} if 0 < len(hostname) <= LONGEST else {address}:
+                known = of_cluster.get(place := joined(one, port))
+                of_cluster[place] = together((known, seen)) if known is not None else seen
     return found
 
 
 def together(some: Iterable[Seen]) -> Seen:
-    """An endpoint that a proxy has several times, as one: two hostnames may have one address."""
-    failed, ejected, requests, errors = zip(*some, strict=True)
-    return Seen(any(failed), any(ejected), sum(requests), sum(errors))
+    """What a proxy has several times, as one: a hostname has addresses, and two hostnames may have the same."""
+    failed, ejected, requests, errors, unfit = zip(*some, strict=True)
+    return Seen(any(failed), any(ejected), sum(requests), sum(errors), all(unfit))
 
 
 def _number(value: Any) -> int:

@@ -34,7 +34,8 @@ class Scout:
         if ref not in plane.world.policies:
             raise KeyError(ref)
         targets = sorted(self._targets(plane.reconciled.gateways.get(ref, set())))[:ASKED]
-        found = rows(plane.world, plane.reconciled.clusters.get(ref, ()))
+        done = plane.reconciled
+        found = rows(plane.world, done.clusters.get(ref, ()), done.named.get(ref, ()))
         pick = functools.partial(view.part, view.places(found))
         until = asyncio.get_running_loop().time() + WHOLE
         seen = await asyncio.gather(*(self._ask(one, pick, until) for one in targets))

@@ -6,9 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from fairlead_operator.bindings import Placed
-from fairlead_operator.endpoints.admin import Page, together
+from fairlead_operator.endpoints.admin import Page, Seen, together
+from fairlead_operator.health import Row
 from fairlead_operator.propagation import pre_stop
 from fairlead_operator.status import rfc3339
+from fairlead_xds.features.endpoints import Health
 
 Json = dict[str, Any]
 #: By the name of the proxy: what it sees; ``None``: it did not answer.
@@ -45,9 +47,11 @@ def part(wanted: Mapping[str, Collection[str]], page: Page) -> Page:
 
 
 def _endpoint(placed: Placed, proxies: Sequence[Page]) -> Json:
-    row, clusters = placed
+    row, clusters, by_dns = placed
     seen = [[of[row.address] for name in clusters if row.address in (of := page.get(name, {}))] for page in proxies]
     known = [together(some) for some in seen if some]
+    if by_dns and proxies:
+        row = _resolved(row, known)
     return {
         **{name: getattr(row, name) for name in ("backend", "address", "pod", "node", "zone", "weight")},
         "health": row.health.value,
@@ -59,6 +63,14 @@ def _endpoint(placed: Placed, proxies: Sequence[Page]) -> Json:
         "requests": sum(one.requests for one in known),
         "errors": sum(one.errors for one in known),
     }
+
+
+def _resolved(row: Row, known: Sequence[Seen]) -> Row:
+    """*row*, of a hostname, as the proxies that have an address of it see it: Kubernetes knows nothing of it."""
+    if any(not one.unfit for one in known):
+        return row
+    why = "every proxy that has addresses of it keeps them out" if known else "no proxy has an address of it"
+    return row._replace(health=Health.EXCLUDED, reason=f"{row.reason}: {why}")
 
 
 _HEAD = (

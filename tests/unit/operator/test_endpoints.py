@@ -39,7 +39,7 @@ def test_what_envoy_writes() -> None:
         host("fd00::1", failed_active_health_check=True),
     )
 
-    hosts = {"10.0.0.1:80": Seen(False, True, 7, 2), "[fd00::1]:80": Seen(True, False)}
+    hosts = {"10.0.0.1:80": Seen(False, True, 7, 2, unfit=True), "[fd00::1]:80": Seen(True, False, unfit=True)}
     assert read(page) == {"shop/web:80": hosts}
 
 
@@ -56,6 +56,20 @@ def test_what_envoy_writes() -> None:
 )
 def test_nothing_that_it_is_told_makes_it_fail(page: Any) -> None:
     read(page)
+
+
+def test_a_hostname_has_all_of_its_addresses() -> None:
+    page = clusters(
+        host("10.0.0.1", requests=1) | {"hostname": "db.example"},
+        host("fd00::1", requests=2, failed_outlier_check=True) | {"hostname": "db.example"},
+        host("10.0.0.3", failed_active_health_check=True) | {"hostname": "x" * 1000},
+    )
+    found = read(page)["shop/web:80"]
+    assert found.keys() == {"10.0.0.1:80", "[fd00::1]:80", "10.0.0.3:80", "db.example:80"}
+    assert found["db.example:80"] == Seen(False, True, 3, unfit=False)
+    for one in page["cluster_statuses"][1]["host_statuses"]:
+        one["health_status"]["failed_outlier_check"] = True
+    assert read(page)["shop/web:80"]["db.example:80"].unfit
 
 
 def test_what_no_address_can_be_is_left_out() -> None:
@@ -124,6 +138,30 @@ def test_a_policy_may_have_an_endpoint_in_several_clusters() -> None:
 
     (only,) = said["endpoints"]
     assert (only["proxies"], only["ejected"], only["requests"]) == (1, 1, 7)
+
+
+_NAMED = Row("shop/db", "db.example:80", "", "", "", 1, Health.HEALTHY, "a hostname, which Envoy resolves", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("pages", "health", "why"),
+    [
+        ([], "Healthy", ""),
+        ([None], "Healthy", ""),
+        ([{}, {"b": {"db.example:80": Seen(ejected=True)}}], "Healthy", ""),
+        ([{}, {"b": {}}], "Excluded", ": no proxy has an address of it"),
+        ([{"c": {"db.example:80": Seen()}}], "Excluded", ": no proxy has an address of it"),
+        (
+            [{"b": {"db.example:80": Seen(ejected=True, unfit=True)}}],
+            "Excluded",
+            ": every proxy that has addresses of it keeps them out",
+        ),
+    ],
+)
+def test_of_a_hostname_the_proxies_alone_know(pages: list[Any], health: str, why: str) -> None:
+    proxies = {f"edge-{number}": page for number, page in enumerate(pages)}
+    (said,) = answer("shop/site", [Placed(_NAMED, ("b",), by_dns=True)], proxies)["endpoints"]
+    assert (said["health"], said["reason"]) == (health, f"a hostname, which Envoy resolves{why}")
 
 
 def test_the_table_says_it_all() -> None:

@@ -65,7 +65,7 @@ async def test_a_page_of_many_pieces_is_read_whole() -> None:
         found = await Pages().clusters(target, whole)
     assert found is not None
     assert len(found["a"]) == 5000
-    assert found["a"]["10.0.19.135:80"] == Seen(ejected=True)
+    assert found["a"]["10.0.19.135:80"] == Seen(ejected=True, unfit=True)
 
 
 async def test_a_page_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ async def test_who_is_silent_delays_nobody(monkeypatch: pytest.MonkeyPatch, hand
         pages = Pages()
         waiting = [asyncio.create_task(pages.clusters(silent, whole)) for _ in range(subject.AT_ONCE - 1)]
         await asyncio.sleep(0)  # they come first
-        assert await pages.clusters(target, whole) == {"a": {"10.0.0.0:80": Seen(ejected=True)}}
+        assert await pages.clusters(target, whole) == {"a": {"10.0.0.0:80": Seen(ejected=True, unfit=True)}}
         for one in waiting:
             one.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)

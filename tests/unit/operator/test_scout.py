@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from fairlead_operator.endpoints.targets import Target
 from fairlead_operator.loop import ControlPlane
 from fairlead_xds.store import Store
 from tests.support import manifests
-from tests.support.manifests import endpoint
+from tests.support.manifests import Raw, endpoint
 
 SHOP = Ref("LoadBalancerPolicy", "shop", "shop")
 
@@ -34,15 +34,19 @@ class Envoys:
         return self.picked[-1]
 
 
-async def survey(monkeypatch: pytest.MonkeyPatch, envoys: Envoys, *names: str) -> Any:
-    """Of a policy over one Service with one endpoint."""
+#: A policy over one Service with one endpoint.
+ONE = (
+    manifests.service("a"),
+    manifests.endpoint_slice("a", 8080, [endpoint("10.0.0.1")]),
+    manifests.policy("shop", manifests.site(manifests.listener(8080), "a")),
+)
+
+
+async def survey(monkeypatch: pytest.MonkeyPatch, envoys: Envoys, *names: str, objects: Iterable[Raw] = ONE) -> Any:
+    """Of the policy among *objects*."""
     monkeypatch.setattr(subject, "Pages", lambda: envoys)
     plane = ControlPlane(Store(), list)
-    for raw in (
-        manifests.service("a"),
-        manifests.endpoint_slice("a", 8080, [endpoint("10.0.0.1")]),
-        manifests.policy("shop", manifests.site(manifests.listener(8080), "a")),
-    ):
+    for raw in objects:
         plane.apply(raw)
     plane.synced()
     return await Scout(plane, lambda _keys: [Target(name, "edge", "http://x") for name in names]).survey(SHOP)
@@ -64,6 +68,25 @@ async def test_nothing_is_kept_but_what_was_asked_about(monkeypatch: pytest.Monk
     said = await survey(monkeypatch, envoys, "edge-1")
     assert envoys.picked == [{"shop/a:80": mine}]
     assert said["endpoints"][0]["ejected"] == 1
+
+
+async def test_a_hostname_of_a_backend_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoints = [{"hostname": "db.example", "port": 80, "weight": 3}, {"hostname": "db.example", "port": 81}]
+    backend = {
+        "apiVersion": "fairlead.dev/v1alpha1",
+        "kind": "Backend",
+        "metadata": {"name": "db", "namespace": "shop"},
+        "spec": {"endpoints": endpoints},
+    }
+    route = {"name": "all", "backendRefs": [{"name": "db", "kind": "Backend"}]}
+    policy = manifests.policy("shop", manifests.site(manifests.listener(8080), route))
+    envoys = Envoys({"shop/backend/db": {"db.example:80": Seen(requests=2), "10.0.0.1:80": Seen(requests=2)}})
+    said = await survey(monkeypatch, envoys, "edge-1", objects=(backend, policy))
+
+    first, second = said["endpoints"]
+    words = ("backend", "address", "weight", "health", "proxies", "requests")
+    assert [first[name] for name in words] == ["shop/db", "db.example:80", 3, "Healthy", 1, 2]
+    assert [second[name] for name in words] == ["shop/db", "db.example:81", 1, "Excluded", 0, 0]
 
 
 async def test_of_no_policy_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
