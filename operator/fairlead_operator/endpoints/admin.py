@@ -86,7 +86,7 @@ def together(some: Iterable[Seen]) -> Seen:
 
 
 def _number(value: Any) -> int:
-    """64-bit numbers are texts in JSON."""
+    """64-bit numbers are texts in JSON; longer ones are none of Envoy's, and their sum could not be written."""
     if isinstance(value, str) and value.isdecimal() and len(value) < 20:
         return int(value)
-    return value if type(value) is int else 0
+    return value if type(value) is int and 0 <= value < 1 << 64 else 0

@@ -77,10 +77,9 @@ def _endpoints(before: Status, after: Status) -> Iterator[Transition]:
     lost = [one for key, one in old.items() if key not in new]
     replaced = _replaced(lost, [one for key, one in new.items() if key not in old])
     ended = [one for one in lost if _ends(one)]
+    in_doubt = 0 < ready <= len(ended)  # whoever ends may be what is ready now: allTerminating
+    gone = [one for one in lost if one in replaced or (one in ended and not in_doubt)]
     # A pod that has just come is not ready yet, and that is no news. As many have come as there are more, and are gone.
-    gone = [
-        one for one in lost if one in replaced or (one in ended and not 0 < ready <= len(ended))
-    ]  # see allTerminating
     newcomers = max(0, _total(after) - _total(before) + len(gone))
     for key, one in new.items():
         health = text(one, "health")

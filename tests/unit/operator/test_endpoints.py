@@ -90,6 +90,11 @@ def test_odd_statistics_are_none() -> None:
         {"name": "rq_error", "value": True},
     ]
     assert read(page) == {"shop/web:80": {"10.0.0.1:80": Seen()}}
+    page["cluster_statuses"][1]["host_statuses"][0]["stats"] = [
+        {"name": "rq_total", "value": 10**4000},
+        {"name": "rq_error", "value": -1},
+    ]
+    assert read(page) == {"shop/web:80": {"10.0.0.1:80": Seen()}}
 
 
 def row(address: str, health: Health = Health.HEALTHY, reason: str = "ready", since: float = 0.0) -> Placed:
