@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -14,7 +14,7 @@ from fairlead_operator.world import World
 from fairlead_xds.features.active import ActiveHealthCheck
 from fairlead_xds.features.endpoints import Endpoints, Health
 from fairlead_xds.features.health_check import HealthCheck
-from fairlead_xds.model import NOT_ASKED, Endpoint, LoadAssignment
+from fairlead_xds.model import NOT_ASKED, Endpoint, Host, LoadAssignment
 
 _NO_PODS: Final = (
     "a Backend has no pods whose probe says how to ask; nobody asks these endpoints: use type HTTP, GRPC or TCP"
@@ -183,16 +183,55 @@ def survey(world: World, bindings: Iterable[Binding]) -> Survey:
     return Survey(total, tuple(sorted(unfit, key=_order)[:LISTED]), tuple(sorted(short.items())))
 
 
-def rows(world: World, bindings: Iterable[Binding]) -> list[health.Row]:
+class Named(NamedTuple):
+    """A cluster over a Backend that has hostnames: each Envoy finds its endpoints by DNS."""
+
+    cluster: str
+    source: Ref
+    hosts: tuple[Host, ...]
+
+
+class Placed(NamedTuple):
+    """An endpoint, and in which clusters proxies have it: only there is what they found out about it the policy's business.
+
+    Attributes:
+        by_dns: it is a hostname: whether it has an address, and a fit one, only proxies know.
+    """
+
+    row: health.Row
+    clusters: tuple[str, ...]
+    by_dns: bool = False
+
+
+def rows(world: World, bindings: Collection[Binding], named: Iterable[Named] = ()) -> list[Placed]:
     """Every endpoint behind some clusters."""
-    found: list[health.Row] = []
+    clusters: dict[tuple[Ref, str], dict[str, None]] = {}
+    for binding in bindings:
+        for of in (Fallback(binding.source, binding.port_name), *binding.fallbacks):
+            clusters.setdefault((of.source, of.port_name), {})[binding.cluster] = None
+    found: list[Placed] = []
     for source, port, static, judged in _sources(world, bindings):
-        name, pods = _name(source, port), world.pod_states(source.namespace)
-        found += [health.row(name, one, pods) for one in judged]
+        name, pods, where = _name(source, port), world.pod_states(source.namespace), tuple(clusters[source, port])
+        found += [Placed(health.row(name, one, pods), where) for one in judged]
         for one in static:
             words = "", "", one.zone, one.weight, one.health, "an address of a Backend, which nothing judges", 0.0
-            found.append(health.Row(name, joined(one.address, one.port), *words))
-    return sorted(found, key=_order)
+            found.append(Placed(health.Row(name, joined(one.address, one.port), *words), where))
+    return sorted([*found, *_hostnames(named)], key=lambda one: _order(one.row))
+
+
+def _hostnames(named: Iterable[Named]) -> list[Placed]:
+    """Each of a Backend once, whatever clusters it has."""
+    found: dict[tuple[Ref, str, int], tuple[int, dict[str, None]]] = {}
+    for cluster, source, hosts in named:
+        for host in hosts:
+            found.setdefault((source, host.hostname, host.port), (host.weight, {}))[1][cluster] = None
+    rest = Health.HEALTHY, "a hostname, which Envoy resolves", 0.0
+    return [
+        Placed(
+            health.Row(_name(source, ""), joined(name, port), "", "", "", weight, *rest), tuple(clusters), by_dns=True
+        )
+        for (source, name, port), (weight, clusters) in found.items()
+    ]
 
 
 def _sources(

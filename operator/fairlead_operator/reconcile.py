@@ -13,7 +13,7 @@ from fairlead_operator import checks, hostnames, sidecars
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
 from fairlead_operator.attach import Attached, attach
-from fairlead_operator.bindings import Binding, load_assignment
+from fairlead_operator.bindings import Binding, Named, load_assignment
 from fairlead_operator.conditions import Findings, Problem, origin, some_of
 from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.resolve import ListenerPart, Parts, resolve
@@ -48,6 +48,7 @@ class Reconciled:
         gateways: the keys that carry each policy; for an attached one, those of the policies that it changes.
         bindings: for each Service, the clusters over it and the keys that have them.
         clusters: the clusters of each policy, for its endpoint counts.
+        named: of a policy that has some, the clusters whose endpoints Envoys find by DNS.
         checked: the clusters whose endpoints are asked: how, and by the proxies of which keys.
     """
 
@@ -56,6 +57,7 @@ class Reconciled:
     gateways: dict[Ref, set[str]] = field(default_factory=dict)
     bindings: dict[Ref, dict[str, tuple[Binding, set[str]]]] = field(default_factory=dict)
     clusters: dict[Ref, list[Binding]] = field(default_factory=dict)
+    named: dict[Ref, list[Named]] = field(default_factory=dict)
     checked: dict[str, tuple[HealthCheck, list[str]]] = field(default_factory=dict)
 
 
@@ -229,6 +231,8 @@ class _Placing:
         """The policy is served with *parts* by the proxies of *keys*: note it, also for the attached ones."""
         out = self.out
         out.clusters[ref] = list(parts.bindings.values())
+        if parts.named:
+            out.named[ref] = list(parts.named.values())
         for binding in parts.bindings.values():
             over = self.attached.get(binding.source)
             if over is not None:

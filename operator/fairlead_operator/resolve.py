@@ -12,7 +12,7 @@ from fairlead_operator.api import policy as api
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.attach import Attached
-from fairlead_operator.bindings import Binding
+from fairlead_operator.bindings import Binding, Named
 from fairlead_operator.conditions import Findings, Problem, origin
 from fairlead_operator.gateways import ports
 from fairlead_operator.resolve_backends import BackendResolver
@@ -43,6 +43,7 @@ class Parts:
     listeners: list[ListenerPart] = field(default_factory=list)
     backends: dict[str, Backend] = field(default_factory=dict)
     bindings: dict[str, Binding] = field(default_factory=dict)
+    named: dict[str, Named] = field(default_factory=dict)
     secrets: dict[str, Secret] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
 
@@ -74,6 +75,7 @@ class _Resolver:
             if part is not None:
                 self.parts.listeners.append(part)
         self.parts.backends, self.parts.bindings = self.backends.backends, self.backends.bindings
+        self.parts.named = self.backends.named
         self.parts.findings = Findings(tuple(self.accepted), tuple(self.resolved), tuple(self.degraded))
         return self.parts
 

@@ -12,7 +12,7 @@ from fairlead_operator.api.core import ServicePort
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.attach import Attached
-from fairlead_operator.bindings import Binding, Fallback, assess, explicit
+from fairlead_operator.bindings import Binding, Fallback, Named, assess, explicit
 from fairlead_operator.conditions import Problem, origin
 from fairlead_operator.world import World
 from fairlead_xds import names
@@ -73,7 +73,7 @@ class BackendResolver:
     """The state of resolving the backends of one policy.
 
     Attributes:
-        backends, bindings: by the name of the cluster.
+        backends, bindings, named: by the name of the cluster; *named*: those that have hostnames, and so no binding.
         usable: clusters that have an endpoint of their own that may get requests.
         attached_origins: of each cluster, the attached policies that say how it is balanced.
     """
@@ -92,6 +92,7 @@ class BackendResolver:
         self.resolved, self.degraded = resolved, degraded
         self.backends: dict[str, Backend] = {}
         self.bindings: dict[str, Binding] = {}
+        self.named: dict[str, Named] = {}
         self.usable: dict[str, bool] = {}
         self.attached_origins: dict[str, tuple[Origin, ...]] = {}
 
@@ -248,7 +249,9 @@ class BackendResolver:
             name, balancing.load_balancer, balancing.persistence, check, hosts, origins=origins
         )
         self.attached_origins[name] = balancing.origins
-        if not hosts:
+        if hosts:
+            self.named[name] = Named(name, binding.source, hosts)
+        else:
             self.bindings[name] = binding
         if doubted := self.world.doubted(binding.endpoints):
             self.degraded.append(Problem("NodesInDoubt", path, doubted))

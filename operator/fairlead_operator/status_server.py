@@ -13,6 +13,8 @@ from fairlead_operator.endpoints.scout import Scout
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.metrics import Metrics
 
+_NOTHING = "no such page: there are /healthz, /readyz, /metrics, /status and /endpoints/NAMESPACE/POLICY\n"
+
 
 def policies(plane: ControlPlane) -> dict[str, Any]:
     """Every policy with its status, as ``kubectl get lbp -o json`` lists them."""
@@ -70,6 +72,7 @@ class StatusServer:
         app.router.add_get("/metrics", self._get_metrics)
         app.router.add_get("/status", self._status)
         app.router.add_get("/endpoints/{namespace}/{name}", self._endpoints)
+        app.router.add_get("/{path:.*}", self._nothing)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
@@ -102,6 +105,9 @@ class StatusServer:
         if errors := [*self._errors(), *self._plane.errors.values()]:
             listed["errors"] = errors
         return web.json_response(listed)
+
+    async def _nothing(self, _request: web.Request) -> web.Response:
+        return web.Response(status=404, text=_NOTHING)
 
     async def _endpoints(self, request: web.Request) -> web.Response:
         ref = Ref("LoadBalancerPolicy", request.match_info["namespace"], request.match_info["name"])

@@ -15,7 +15,7 @@ from fairlead_operator.endpoints.targets import Target
 from tests.support.backends import Backend
 from tests.support.http_client import spread
 from tests.support.manifests import listener, node, route, running_pod, site
-from tests.support.traffic import READY, World
+from tests.support.traffic import READY, World, free_port
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -176,3 +176,34 @@ async def test_what_proxies_found_out_stands_beside_what_kubernetes_says(world: 
     assert world.status("shop")["ejectedEndpoints"] == []
     with pytest.raises(KeyError):
         await scout.survey(policy._replace(name="other"))
+
+
+async def test_a_hostname_is_told_as_the_proxies_resolve_it(world: World) -> None:
+    here_only = await Backend("far", "127.0.0.1", free_port()).start()
+    hostnames = [{"hostname": "localhost", "port": here_only.port}, {"hostname": "nowhere.invalid", "port": 80}]
+    backend = {
+        "apiVersion": "fairlead.dev/v1alpha1",
+        "kind": "Backend",
+        "metadata": {"name": "far", "namespace": "shop"},
+        "spec": {"endpoints": hostnames},
+    }
+    world.apply(backend)
+    only = {"name": "all", "backendRefs": [{"kind": "Backend", "name": "far"}]}
+    world.policy("shop", site(listener(world.port), only))
+    await world.settled()
+    envoy = world.envoys[0]
+    scout = Scout(world.plane, lambda _keys: [Target(envoy.name, "edge", "http://envoy", envoy.admin)])
+
+    try:
+        async with asyncio.timeout(20):
+            while not (await spread(world.port, 10)).backends:
+                pass  # Envoy has not resolved it yet
+        here, nowhere = (await scout.survey(Ref("LoadBalancerPolicy", "shop", "shop")))["endpoints"]
+    finally:
+        await here_only.stop()
+
+    assert here["requests"] > 0
+    assert (here["backend"], here["address"], here["health"]) == ("shop/far", f"localhost:{here_only.port}", "Healthy")
+    assert (here["reason"], here["proxies"]) == ("a hostname, which Envoy resolves", 1)
+    assert (nowhere["health"], nowhere["proxies"]) == ("Excluded", 0)
+    assert nowhere["reason"] == "a hostname, which Envoy resolves: no proxy has an address of it"

@@ -32,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from fairlead_operator.endpoints.view import table  # noqa: PLC0415 - quick --help
 
     namespace, _, name = args.policy.rpartition("/")
+    if not name:
+        raise StartError(f"{args.policy!r} names no policy: write it as NAMESPACE/POLICY")
     path = "/".join(urllib.parse.quote(part, safe="") for part in (namespace or "default", name))
     said = json.loads(_get(f"http://{args.status_address}/endpoints/{path}", args.status_address))
     sys.stdout.write(table(said) if args.output == "table" else json.dumps(said, indent=2) + "\n")

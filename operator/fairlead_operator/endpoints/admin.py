@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from fairlead_operator.api.lenient import child, children, text
@@ -17,6 +18,8 @@ _GAUGE: Final = re.compile(
     r"\{([^}\n]{0,1000})\} (\d{1,18})$",  # bounded: whoever owns a pod may answer in its sidecar's place
     re.MULTILINE,
 )
+#: An address is shorter, and a hostname is not longer (RFC 1035).
+LONGEST: Final = 253
 
 
 class Seen(NamedTuple):
@@ -26,16 +29,18 @@ class Seen(NamedTuple):
         failed_check: active checks have found it unfit.
         ejected: passive checks have taken it out for a time.
         requests, errors: of this proxy, since it knows the endpoint.
+        unfit: neither it, nor of a hostname any other address, may get requests.
     """
 
     failed_check: bool = False
     ejected: bool = False
     requests: int = 0
     errors: int = 0
+    unfit: bool = False
 
 
-Page = dict[str, list[Seen]]
-"""Address with port -> how it is seen in each cluster that has it."""
+Page = dict[str, dict[str, Seen]]
+"""Name of the cluster -> address with port -> how it is seen there. A hostname too, with the port of its addresses."""
 
 
 def unfit(gauges: str) -> bool:
@@ -52,27 +57,36 @@ def unfit(gauges: str) -> bool:
 
 def read(page: Any) -> Page:
     """What is not as Envoy writes it is left out."""
-    found: dict[str, list[Seen]] = {}
+    found: Page = {}
     for cluster in children(page, "cluster_statuses"):
+        name = text(cluster, "name")
         for host in children(cluster, "host_statuses"):
             where = child(child(host, "address"), "socket_address")
             address, port = where.get("address"), where.get("port_value")
-            if not isinstance(address, str) or not isinstance(port, int):
+            if not isinstance(address, str) or len(address) > LONGEST or not isinstance(port, int):
                 continue
             health = child(host, "health_status")
             stats = {text(one, "name"): one.get("value") for one in children(host, "stats")}
-            seen = Seen(
-                bool(health.get("failed_active_health_check")),
-                bool(health.get("failed_outlier_check")),
-                _number(stats.get("rq_total")),
-                _number(stats.get("rq_error")),
+            failed, ejected = (
+                bool(health.get(flag)) for flag in ("failed_active_health_check", "failed_outlier_check")
             )
-            found.setdefault(joined(address, port), []).append(seen)
+            numbers = _number(stats.get("rq_total")), _number(stats.get("rq_error"))
+            seen = Seen(failed, ejected, *numbers, unfit=failed or ejected)
+            hostname, of_cluster = text(host, "hostname"), found.setdefault(name, {})
+            for one in {address, hostname} if 0 < len(hostname) <= LONGEST else {address}:
+                known = of_cluster.get(place := joined(one, port))
+                of_cluster[place] = together((known, seen)) if known is not None else seen
     return found
 
 
+def together(some: Iterable[Seen]) -> Seen:
+    """What a proxy has several times, as one: a hostname has addresses, and two hostnames may have the same."""
+    failed, ejected, requests, errors, unfit = zip(*some, strict=True)
+    return Seen(any(failed), any(ejected), sum(requests), sum(errors), all(unfit))
+
+
 def _number(value: Any) -> int:
-    """64-bit numbers are texts in JSON."""
+    """64-bit numbers are texts in JSON; longer ones are none of Envoy's, and their sum could not be written."""
     if isinstance(value, str) and value.isdecimal() and len(value) < 20:
         return int(value)
-    return value if type(value) is int else 0
+    return value if type(value) is int and 0 <= value < 1 << 64 else 0

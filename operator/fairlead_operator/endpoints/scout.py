@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import Callable
 from typing import Any, Final
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.bindings import rows
 from fairlead_operator.endpoints import view
+from fairlead_operator.endpoints.admin import Page
 from fairlead_operator.endpoints.pages import Pages
-from fairlead_operator.endpoints.targets import Targets
+from fairlead_operator.endpoints.targets import Target, Targets
 from fairlead_operator.loop import ControlPlane
 
 #: How many proxies are asked: more say the same.
 ASKED: Final = 50
+#: Seconds: a proxy that has not answered by then is told to be silent.
+WHOLE: Final = 10.0
 
 
 class Scout:
@@ -29,7 +34,17 @@ class Scout:
         if ref not in plane.world.policies:
             raise KeyError(ref)
         targets = sorted(self._targets(plane.reconciled.gateways.get(ref, set())))[:ASKED]
-        seen = await asyncio.gather(*(self._pages.clusters(one) for one in targets))
-        found = rows(plane.world, plane.reconciled.clusters.get(ref, ()))
+        done = plane.reconciled
+        found = rows(plane.world, done.clusters.get(ref, ()), done.named.get(ref, ()))
+        pick = functools.partial(view.part, view.places(found))
+        until = asyncio.get_running_loop().time() + WHOLE
+        seen = await asyncio.gather(*(self._ask(one, pick, until) for one in targets))
         told = {one.name: answer for one, answer in zip(targets, seen, strict=True)}
         return view.answer(f"{ref.namespace}/{ref.name}", found, told, slowest=plane.slowest)
+
+    async def _ask(self, one: Target, pick: Callable[[Page], Page], until: float) -> Page | None:
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._pages.clusters(one, pick)
+        except TimeoutError:
+            return None

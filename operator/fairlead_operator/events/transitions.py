@@ -15,6 +15,8 @@ from fairlead_operator.bindings import LISTED
 _WELL: Final = {"Accepted": "True", "ResolvedRefs": "True", "Programmed": "True", "Degraded": "False"}
 #: On the way, or nothing to do with the policy: proxies come and go.
 _PASSING: Final = frozenset({"Pending", "NoProxies", "NotUsed", "NotAccepted"})
+#: How ``health`` begins the reason of a pod that ends.
+_ENDS: Final = "terminating"
 Status = Mapping[str, Any]
 
 
@@ -72,8 +74,13 @@ def _endpoints(before: Status, after: Status) -> Iterator[Transition]:
             note = f"{child(after, 'endpoints').get('summary', ready)} endpoints are healthy, {ready_before} were"
             yield Transition(ready < ready_before, "EndpointsChanged", note)
         return
-    # A pod that has just come is not ready yet, and that is no news.
-    newcomers = max(0, _total(after) - _total(before))
+    lost = [one for key, one in old.items() if key not in new]
+    replaced = _replaced(lost, [one for key, one in new.items() if key not in old])
+    ended = [one for one in lost if _ends(one)]
+    in_doubt = 0 < ready <= len(ended)  # whoever ends may be what is ready now: allTerminating
+    gone = [one for one in lost if one in replaced or (one in ended and not in_doubt)]
+    # A pod that has just come is not ready yet, and that is no news. As many have come as there are more, and are gone.
+    newcomers = max(0, _total(after) - _total(before) + len(gone))
     for key, one in new.items():
         health = text(one, "health")
         if newcomers and key not in old and health == "Excluded":
@@ -81,7 +88,7 @@ def _endpoints(before: Status, after: Status) -> Iterator[Transition]:
         elif key not in old or text(old[key], "health") != health:
             # Ending is what pods do when they are told to.
             yield Transition(health != "Draining", f"Endpoint{health}", f"{_who(one)}: {text(one, 'reason')}")
-    back = [one for key, one in old.items() if key not in new and text(one, "health") != "Draining"]
+    back = [one for one in lost if one not in replaced and one not in ended]
     # Whoever is not listed any more is healthy, or is not there: the count of the healthy tells which.
     if back and ready - ready_before >= len(back):
         for one in back:
@@ -95,14 +102,35 @@ def _ejected(before: Status, after: Status) -> Iterator[Transition]:
         if key not in old:
             yield Transition(True, "EndpointEjected", f"{_who(one)}: {text(one, 'reason')}")
     if len(old) < LISTED and len(new) < LISTED:
-        unfit = {_key(one) for one in children(after, "unhealthyEndpoints")}
-        for key, one in old.items():
-            if key not in new and key not in unfit:
-                yield Transition(False, "EndpointReturned", f"{_who(one)}: no proxy keeps it out any more")
+        # By address, for it may be another pod's by now.
+        kept = {_place(one) for name in ("unhealthyEndpoints", "ejectedEndpoints") for one in children(after, name)}
+        for one in old.values():
+            if _place(one) not in kept:
+                yield Transition(False, "EndpointReturned", f"{_who(one)}: no proxy that answers keeps it out any more")
 
 
-def _key(one: Mapping[str, Any]) -> tuple[str, str]:
+def _replaced(lost: list[Mapping[str, Any]], come: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of *lost* whose address, or name, another one has."""
+    places, names = {_place(one) for one in come}, {_named(one) for one in come if text(one, "pod")}
+    return [one for one in lost if _place(one) in places or _named(one) in names]
+
+
+def _ends(one: Mapping[str, Any]) -> bool:
+    """It was told to, and is not listed until it is well again, but until it is gone."""
+    return text(one, "health") == "Draining" or text(one, "reason").startswith(_ENDS)
+
+
+def _key(one: Mapping[str, Any]) -> tuple[str, str, str]:
+    """An address that is free is soon another pod's."""
+    return text(one, "backend"), text(one, "pod"), text(one, "address")
+
+
+def _place(one: Mapping[str, Any]) -> tuple[str, str]:
     return text(one, "backend"), text(one, "address")
+
+
+def _named(one: Mapping[str, Any]) -> tuple[str, str]:
+    return text(one, "backend"), text(one, "pod")
 
 
 def _ready(status: Status) -> int:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairlead_operator.bindings import Placed
 from fairlead_operator.endpoints.admin import Seen, read
 from fairlead_operator.endpoints.view import answer, table
 from fairlead_operator.health import Row
@@ -28,8 +29,8 @@ def host(address: str, *, requests: int = 0, errors: int = 0, **health: bool) ->
     }
 
 
-def clusters(*hosts: Json) -> Json:
-    return {"cluster_statuses": [{"name": "fairlead"}, {"name": "shop/web:80", "host_statuses": list(hosts)}]}
+def clusters(*hosts: Json, name: str = "shop/web:80") -> Json:
+    return {"cluster_statuses": [{"name": "fairlead"}, {"name": name, "host_statuses": list(hosts)}]}
 
 
 def test_what_envoy_writes() -> None:
@@ -38,7 +39,8 @@ def test_what_envoy_writes() -> None:
         host("fd00::1", failed_active_health_check=True),
     )
 
-    assert read(page) == {"10.0.0.1:80": [Seen(False, True, 7, 2)], "[fd00::1]:80": [Seen(True, False)]}
+    hosts = {"10.0.0.1:80": Seen(False, True, 7, 2, unfit=True), "[fd00::1]:80": Seen(True, False, unfit=True)}
+    assert read(page) == {"shop/web:80": hosts}
 
 
 @given(
@@ -56,6 +58,30 @@ def test_nothing_that_it_is_told_makes_it_fail(page: Any) -> None:
     read(page)
 
 
+def test_a_hostname_has_all_of_its_addresses() -> None:
+    page = clusters(
+        host("10.0.0.1", requests=1) | {"hostname": "db.example"},
+        host("fd00::1", requests=2, failed_outlier_check=True) | {"hostname": "db.example"},
+        host("10.0.0.3", failed_active_health_check=True) | {"hostname": "x" * 1000},
+    )
+    found = read(page)["shop/web:80"]
+    assert found.keys() == {"10.0.0.1:80", "[fd00::1]:80", "10.0.0.3:80", "db.example:80"}
+    assert found["db.example:80"] == Seen(False, True, 3, unfit=False)
+    for one in page["cluster_statuses"][1]["host_statuses"]:
+        one["health_status"]["failed_outlier_check"] = True
+    assert read(page)["shop/web:80"]["db.example:80"].unfit
+
+
+def test_what_no_address_can_be_is_left_out() -> None:
+    page = clusters(host("1" * 1000), host("10.0.0.1"))
+    assert read(page) == {"shop/web:80": {"10.0.0.1:80": Seen()}}
+
+
+def test_two_of_one_address_are_one() -> None:
+    page = clusters(host("10.0.0.1", requests=1), host("10.0.0.1", requests=2, errors=1, failed_outlier_check=True))
+    assert read(page) == {"shop/web:80": {"10.0.0.1:80": Seen(False, True, 3, 1)}}
+
+
 def test_odd_statistics_are_none() -> None:
     page = clusters(host("10.0.0.1"))
     page["cluster_statuses"][1]["host_statuses"][0]["stats"] = [
@@ -63,11 +89,17 @@ def test_odd_statistics_are_none() -> None:
         {"name": "rq_total", "value": "9" * 5000},
         {"name": "rq_error", "value": True},
     ]
-    assert read(page) == {"10.0.0.1:80": [Seen()]}
+    assert read(page) == {"shop/web:80": {"10.0.0.1:80": Seen()}}
+    page["cluster_statuses"][1]["host_statuses"][0]["stats"] = [
+        {"name": "rq_total", "value": 10**4000},
+        {"name": "rq_error", "value": -1},
+    ]
+    assert read(page) == {"shop/web:80": {"10.0.0.1:80": Seen()}}
 
 
-def row(address: str, health: Health = Health.HEALTHY, reason: str = "ready", since: float = 0.0) -> Row:
-    return Row("shop/web:http", f"{address}:80", f"web-{address[-1]}", "node-1", "", 1, health, reason, since)
+def row(address: str, health: Health = Health.HEALTHY, reason: str = "ready", since: float = 0.0) -> Placed:
+    of = Row("shop/web:http", f"{address}:80", f"web-{address[-1]}", "node-1", "", 1, health, reason, since)
+    return Placed(of, ("shop/web:80",))
 
 
 ROWS = [row("10.0.0.1"), row("10.0.0.2", Health.EXCLUDED, "not ready", 1_767_225_600.0)]
@@ -87,6 +119,54 @@ def test_proxies_are_added_up() -> None:
     assert (first["requests"], first["errors"]) == (7, 1)
     assert (second["proxies"], second["since"]) == (0, "2026-01-01T00:00:00Z")
     json.dumps(said)
+
+
+def test_what_clusters_of_others_found_out_is_not_told() -> None:
+    """Two policies over one Service have the same addresses, in clusters of their own."""
+    page = clusters(host("10.0.0.1", requests=5))
+    page["cluster_statuses"] += clusters(
+        host("10.0.0.1", requests=90, errors=9, failed_outlier_check=True), name="shop/web:80~1a2b3c"
+    )["cluster_statuses"]
+    said = answer("shop/site", ROWS[:1], {"edge-1": read(page), "edge-2": read(clusters(host("10.0.0.1"), name="x"))})
+
+    (only,) = said["endpoints"]
+    assert (only["proxies"], only["ejected"], only["requests"], only["errors"]) == (1, 0, 5, 0)
+
+
+def test_a_policy_may_have_an_endpoint_in_several_clusters() -> None:
+    """With fallbacks, as a fallback, captured: each has its own name."""
+    page = clusters(host("10.0.0.1", requests=5))
+    page["cluster_statuses"] += clusters(host("10.0.0.1", requests=2, failed_outlier_check=True), name="b")[
+        "cluster_statuses"
+    ]
+    said = answer("shop/site", [ROWS[0]._replace(clusters=("shop/web:80", "b"))], {"edge-1": read(page)})
+
+    (only,) = said["endpoints"]
+    assert (only["proxies"], only["ejected"], only["requests"]) == (1, 1, 7)
+
+
+_NAMED = Row("shop/db", "db.example:80", "", "", "", 1, Health.HEALTHY, "a hostname, which Envoy resolves", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("pages", "health", "why"),
+    [
+        ([], "Healthy", ""),
+        ([None], "Healthy", ""),
+        ([{}, {"b": {"db.example:80": Seen(ejected=True)}}], "Healthy", ""),
+        ([{}, {"b": {}}], "Excluded", ": no proxy has an address of it"),
+        ([{"c": {"db.example:80": Seen()}}], "Excluded", ": no proxy has an address of it"),
+        (
+            [{"b": {"db.example:80": Seen(ejected=True, unfit=True)}}],
+            "Excluded",
+            ": every proxy that has addresses of it keeps them out",
+        ),
+    ],
+)
+def test_of_a_hostname_the_proxies_alone_know(pages: list[Any], health: str, why: str) -> None:
+    proxies = {f"edge-{number}": page for number, page in enumerate(pages)}
+    (said,) = answer("shop/site", [Placed(_NAMED, ("b",), by_dns=True)], proxies)["endpoints"]
+    assert (said["health"], said["reason"]) == (health, f"a hostname, which Envoy resolves{why}")
 
 
 def test_the_table_says_it_all() -> None:

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairlead_operator.api.core import SliceEndpoint
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.events.limit import ALL_BURST, BURST, EVERY, LONGEST, SAME, Limit
 from fairlead_operator.events.transitions import Transition, transitions
 from fairlead_operator.events.writer import EventWriter, manifest
+from fairlead_operator.health import judge
 from fairlead_operator.sources.client import ApiError
+from fairlead_xds.features.endpoints import Endpoints
 
 SHOP = Ref("LoadBalancerPolicy", "shop", "shop")
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, 678, datetime.UTC)
@@ -30,11 +33,13 @@ def status(*conditions: dict[str, Any], ready: int = 3, **more: Any) -> dict[str
     return {"conditions": list(conditions), "endpoints": counts, "unhealthyEndpoints": [], **more}
 
 
-def unfit(number: int, health: str = "Excluded", reason: str = "not ready") -> dict[str, Any]:
+def unfit(
+    number: int, health: str = "Excluded", reason: str = "not ready", *, pod: str = "", backend: str = "shop/web:http"
+) -> dict[str, Any]:
     return {
-        "backend": "shop/web:http",
+        "backend": backend,
         "address": f"10.0.0.{number}:80",
-        "pod": f"web-{number}",
+        "pod": pod or f"web-{number}",
         "health": health,
         "reason": reason,
     }
@@ -110,6 +115,58 @@ def test_a_pod_that_has_just_come_is_news_once_it_is_ready() -> None:
     assert len(transitions(status(ready=3), status(ready=2, unhealthyEndpoints=[unfit(1), unfit(4)]))) == 1
 
 
+#: How a pod is listed until it is gone, or until another one has its address or its name.
+ENDS = [
+    unfit(1, "Draining", "terminating: keeps its sessions, gets no new ones"),
+    unfit(1, reason="terminating and no longer serving"),
+    unfit(1, reason="terminating"),
+]
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("comes", [unfit(4), unfit(1, pod="web-4"), unfit(4, pod="web-1")])
+def test_one_that_comes_when_another_one_is_gone_is_no_news_either(end: dict[str, Any], comes: dict[str, Any]) -> None:
+    """Of a rolling update, both in one status; the newcomer may have the address of the one that is gone, or its name."""
+    before = status(ready=2, unhealthyEndpoints=[end])
+    before["endpoints"] |= {"draining": 1} if end["health"] == "Draining" else {}
+    assert transitions(before, status(ready=2, unhealthyEndpoints=[comes])) == []
+    # And a third one that turns not ready meanwhile is.
+    assert transitions(before, status(ready=1, unhealthyEndpoints=[comes, unfit(3)])) != []
+
+
+def test_who_ends_may_be_what_serves_when_nothing_else_does() -> None:
+    """Then the count of the healthy stays, and the one that turned not ready has not just come."""
+    before = status(ready=1, unhealthyEndpoints=[ENDS[0]])
+    before["endpoints"] |= {"draining": 1}
+    told = transitions(before, status(ready=1, unhealthyEndpoints=[unfit(2)]))
+    assert told == [Transition(True, "EndpointExcluded", "shop/web:http: pod web-2 (10.0.0.2:80): not ready")]
+
+
+@pytest.mark.parametrize("comes", [unfit(1, pod="web-4"), unfit(4, pod="web-1")])
+def test_who_has_lost_its_address_or_name_to_another_one_is_not_called_healthy(comes: dict[str, Any]) -> None:
+    before, after = (
+        status(ready=2, unhealthyEndpoints=[unfit(1)]),
+        status(ready=3, unhealthyEndpoints=[comes]),
+    )
+    assert transitions(before, after) == []
+
+
+def test_one_of_the_address_of_another_backend_has_not_taken_it() -> None:
+    other = unfit(1, backend="shop/other:http", pod="web-4")
+    assert transitions(status(ready=2, unhealthyEndpoints=[unfit(1)]), status(ready=2, unhealthyEndpoints=[other])) == [
+        Transition(True, "EndpointExcluded", "shop/other:http: pod web-4 (10.0.0.1:80): not ready")
+    ]
+
+
+def test_ends_have_the_words_of_the_table() -> None:
+    """What is known of a pod that ends, from its reason."""
+    ending = SliceEndpoint("10.0.0.1", ready=False, serving=False, terminating=True, zone="", node="", pod="")
+    draining = ending._replace(serving=True)
+    whole = [Endpoints(terminating=what) for what in ("Drain", "Exclude")]
+    found = {judge(one, policy, last_resort=False).reason for one in (ending, draining) for policy in whole}
+    assert found == {one["reason"] for one in ENDS}
+
+
 def test_an_end_that_was_asked_for_is_no_warning() -> None:
     draining = unfit(1, "Draining", "terminating")
     assert transitions(status(), status(ready=2, unhealthyEndpoints=[draining])) == [
@@ -132,8 +189,21 @@ def test_ejections() -> None:
         Transition(True, "EndpointEjected", "shop/web:http: pod web-1 (10.0.0.1:80): ejected by 2 of 3 proxies")
     ]
     assert transitions(status(ejectedEndpoints=[one]), status(ejectedEndpoints=[])) == [
-        Transition(False, "EndpointReturned", "shop/web:http: pod web-1 (10.0.0.1:80): no proxy keeps it out any more")
+        Transition(
+            False,
+            "EndpointReturned",
+            "shop/web:http: pod web-1 (10.0.0.1:80): no proxy that answers keeps it out any more",
+        )
     ]
+
+
+def test_who_has_the_address_of_one_that_was_ejected_is_another_one() -> None:
+    was, now = unfit(1) | {"reason": "ejected"}, unfit(1, pod="web-4") | {"reason": "ejected"}
+    assert transitions(status(ejectedEndpoints=[was]), status(ejectedEndpoints=[now])) == [
+        Transition(True, "EndpointEjected", "shop/web:http: pod web-4 (10.0.0.1:80): ejected")
+    ]
+    after = status(ready=2, ejectedEndpoints=[], unhealthyEndpoints=[unfit(1, pod="web-4")])
+    assert [one.reason for one in transitions(status(ejectedEndpoints=[was]), after)] == ["EndpointExcluded"]
 
 
 JSON = st.recursive(
