@@ -62,6 +62,16 @@ def readiness_of(probe: Json) -> Probe:
         ({"httpGet": {"port": 80, "host": "elsewhere"}}, Probe(problem="its host is not the pod")),
         ({"tcpSocket": {"port": 80, "host": "elsewhere"}}, Probe(problem="its host is not the pod")),
         ({"httpGet": {"port": "nowhere"}}, Probe(problem="it names no port of its container")),
+        ({"httpGet": {"port": 99999}}, Probe(problem="it names no port of its container")),
+        ({"httpGet": {"port": "99999"}}, Probe(problem="it names no port of its container")),
+        ({"tcpSocket": {"port": "9" * 5000}}, Probe(problem="it names no port of its container")),
+        ({"tcpSocket": {"port": "0"}}, Probe(problem="it names no port of its container")),
+        (
+            {"httpGet": {"port": 80, "path": "/café au lait?a=ä#b"}},
+            Probe("HTTP", port=80, path="/caf%C3%A9%20au%20lait?a=%C3%A4"),
+        ),
+        ({"httpGet": {"port": 80, "path": "/caf%C3%A9"}}, Probe("HTTP", port=80, path="/caf%C3%A9")),
+        ({"httpGet": {"port": 80, "path": "/\ud800"}}, Probe("HTTP", port=80, path="/?")),
     ],
 )
 def test_a_probe(raw: Json, probe: Probe) -> None:
@@ -111,6 +121,14 @@ def test_everything_comes_from_the_probe() -> None:
     assert check.http.path == "/healthz"
     assert not problem
     assert ports == {"a": 8080}
+
+
+def test_a_path_is_asked_for_as_a_kubelet_writes_it() -> None:
+    check = _chosen({"a": spec({"httpGet": {"port": 8080, "path": "/à propos"}})}).check
+
+    assert check is not None
+    assert check.http is not None
+    assert check.http.path == "/%C3%A0%20propos"
 
 
 def test_what_the_policy_says_comes_first() -> None:
@@ -178,7 +196,8 @@ def test_a_probe_that_differs_otherwise_is_not_asked_until_most_pods_have_it() -
         ({"exec": {"command": ["true"]}}, "no proxy can ask as the readiness probe does: it is a command"),
         (None, "the pods have no readiness probe; nobody asks these endpoints, what Kubernetes says"),
         ({"grpc": {"port": 9000}}, "it is gRPC on another port than requests"),
-        ({"httpGet": {"port": 8080, "path": "/a b"}}, "its path or a header"),
+        ({"httpGet": {"port": 8080, "path": "/" + "a" * 1024}}, "its path or a header"),
+        ({"httpGet": {"port": "65536"}}, "it names no port of its container"),
     ],
 )
 def test_what_cannot_be_asked_is_said(raw: Json | None, why: str) -> None:
