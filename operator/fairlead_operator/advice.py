@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
+from fairlead_operator.bindings import Binding
 from fairlead_operator.conditions import Findings, Problem, some_of
 from fairlead_operator.world import World
 
@@ -39,6 +40,19 @@ def name_pods_not_capturing(world: World, findings: Found) -> None:
             message = f"pods do not capture its Services yet ({len(pods)}): {_restart(namespace, pods)}"
             problem = Problem("PodsNotCapturing", "spec.targetRefs", message)
             findings[ref] = replace(known, degraded=(*known.degraded, problem))
+
+
+def name_probes_not_usable(
+    policies: Iterable[LoadBalancerPolicy], clusters: Mapping[Ref, Iterable[Binding]], findings: Found
+) -> None:
+    """An attached policy asks for a probe wherever its Services are used: it hears what the inline ones are told."""
+    for policy in policies:
+        if policy.spec.target_refs is None or policy.spec.health_check is None:
+            continue
+        told = dict.fromkeys(f"{one.source}: {one.problem}" for one in clusters[policy.ref] if one.problem)
+        found = [Problem("ProbeNotUsable", "spec.healthCheck.active", message) for message in told]
+        known = findings[policy.ref]
+        findings[policy.ref] = replace(known, degraded=(*known.degraded, *found))
 
 
 def _restart(namespace: str, pods: list[str]) -> str:

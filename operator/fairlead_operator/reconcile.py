@@ -143,7 +143,9 @@ def reconcile(
     placing.place_captured()
     advice.name_pods_without(world, out.findings)
     advice.name_pods_not_capturing(world, out.findings)
-    advice.name_closed_ports([policy for policy, _ in policies], closed or {}, out.gateways, out.findings)
+    valid = [policy for policy, _ in policies]
+    advice.name_probes_not_usable(valid, out.clusters, out.findings)
+    advice.name_closed_ports(valid, closed or {}, out.gateways, out.findings)
     _name_errors(world, out)
     for gateway in placing.gateways.values():
         _yield_hosts(gateway, out)

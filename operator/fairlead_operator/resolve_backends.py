@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from fairlead_operator import health
 from fairlead_operator.api import policy as api
@@ -243,7 +243,8 @@ class BackendResolver:
         origins = (origin(self.policy, path), *balancing.origins)
         binding, check = explicit(self.world, binding, balancing.health_check)
         if binding.problem:
-            self.degraded.append(Problem("ProbeNotUsable", path, f"{binding.source}: {binding.problem}"))
+            asks = self._setting(binding.source, "health_check", "healthCheck.active")
+            self.degraded.append(Problem("ProbeNotUsable", path, f"{asks}: {binding.source}: {binding.problem}"))
         self.backends[name] = Backend(
             name, balancing.load_balancer, balancing.persistence, check, hosts, origins=origins
         )
@@ -251,7 +252,8 @@ class BackendResolver:
         if not hosts:
             self.bindings[name] = binding
         if doubted := self.world.doubted(binding.endpoints):
-            self.degraded.append(Problem("NodesInDoubt", path, doubted))
+            keeps = self._setting(binding.source, "endpoints", "endpoints.nodeLost")
+            self.degraded.append(Problem("NodesInDoubt", path, f"{keeps}: {doubted}"))
         counts = health.count(assess(self.world, binding))
         usable = counts[Health.HEALTHY] + counts[Health.DEGRADED]
         self.usable[name] = bool(hosts or binding.static or usable)
@@ -260,6 +262,12 @@ class BackendResolver:
             message = f"{binding.source} has no endpoint that may get traffic{instead}"
             self.degraded.append(Problem("NoEndpoints", path, message))
         return self.backends[name]
+
+    def _setting(self, target: Ref, part: Literal["health_check", "endpoints"], field: str) -> str:
+        """Where *field* of *part* is said of *target*: here, or in the attached policy."""
+        over = self.attached.get(target)
+        theirs = over is not None and getattr(over.spec, part) is not None
+        return f"spec.{field} of {over.ref}" if over is not None and theirs else f"spec.{field}"
 
     def _balancing(self, target: Ref) -> Balancing:
         """The attached policy's word on a Service comes before the inline policy's, field by field."""
