@@ -135,7 +135,7 @@ class BackendResolver:
         if ref.kind == "Service":
             port = self._port(path, target, ref.port or 0)
             return Fallback(target, port.name) if port is not None else None
-        backend = self._external(path, target)
+        backend = self._external(path, target)  # asked where ``bindings`` says
         if backend is None:
             return None
         hosts, static = backend
@@ -170,7 +170,7 @@ class BackendResolver:
                 failover=percent,
             )
             return self._bind(path, binding, balancing, ())
-        external = self._external(path, target)
+        external = self._external(path, target, balancing.active)
         if external is None:
             return None
         hosts, static = external
@@ -223,8 +223,10 @@ class BackendResolver:
             )
         return port
 
-    def _external(self, path: str, target: Ref) -> tuple[tuple[Host, ...], tuple[Endpoint, ...]] | None:
-        """The hostnames and the addresses of a Backend; it has the one or the other."""
+    def _external(
+        self, path: str, target: Ref, active: ActiveHealthCheck | None = None
+    ) -> tuple[tuple[Host, ...], tuple[Endpoint, ...]] | None:
+        """The hostnames and the addresses of a Backend, asked as *active* says; it has the one or the other."""
         backend = self.world.backends.get(target)
         if backend is None:
             self.resolved.append(
@@ -232,8 +234,11 @@ class BackendResolver:
             )
             return None
         entries = backend.spec.endpoints
-        hosts = tuple(Host(e.hostname, e.port, e.weight) for e in entries if e.hostname is not None)
-        static = tuple(Endpoint(e.address, e.port, weight=e.weight) for e in entries if e.address is not None)
+        at = (active.port or 0) if active is not None else 0
+        hosts = tuple(Host(e.hostname, e.port, e.weight, at) for e in entries if e.hostname is not None)
+        static = tuple(
+            Endpoint(e.address, e.port, weight=e.weight, check_port=at) for e in entries if e.address is not None
+        )
         return hosts, static
 
     def _bind(self, path: str, binding: Binding, balancing: Balancing, hosts: tuple[Host, ...]) -> Backend:

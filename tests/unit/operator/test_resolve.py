@@ -333,6 +333,22 @@ def test_a_backend_has_no_probes_and_that_is_said(kind: str) -> None:
     assert external.passive is not None
 
 
+@pytest.mark.parametrize("fallback", [False, True])
+def test_endpoints_of_a_backend_are_asked_at_the_port_of_the_check(*, fallback: bool) -> None:
+    ref = {"kind": "Backend", "name": "ext", **({"fallback": True} if fallback else {})}
+    refs = [{"name": "web", "port": 80}, ref] if fallback else [ref]
+    check = {"active": {"type": "TCP", "tcp": {}, "port": 9000}}
+    spec = site(listener(80), _refs(*refs), healthCheck=check)
+    world = _world(spec, _external("ext", {"address": "192.0.2.1", "port": 80}))
+
+    (assignment,) = reconcile(world).proxies["edge"].assignments
+    assert {one.address: one.check_port for one in assignment.endpoints}["192.0.2.1"] == 9000
+
+    world.apply(_external("ext", {"hostname": "db.example.com", "port": 80}))
+    found = [one.hosts for one in reconcile(world).proxies["edge"].backends]
+    assert found == ([()] if fallback else [(Host("db.example.com", 80, check_port=9000),)])
+
+
 COMMAND = {"spec": {"containers": [{"name": "web", "readinessProbe": {"exec": {"command": ["true"]}}}]}}
 PROBED = [
     service("web"),
