@@ -215,5 +215,31 @@ def test_the_container_of_the_port_is_the_one_that_counts() -> None:
     assert _chosen({"a": containers}).ports == {"a": 8080}
 
 
-def test_pods_that_are_not_known_yet_are_nothing_to_worry_about() -> None:
-    assert choose(ActiveHealthCheck(type="ReadinessProbe"), _slices("a"), "", {}) == Choice(None, "", {})
+AS_READY = ActiveHealthCheck(type="ReadinessProbe")
+
+
+def test_a_pod_that_is_told_of_later_than_its_endpoint_is_nothing_to_worry_about() -> None:
+    assert choose(AS_READY, _slices("a"), "", {"b": PodState()}) == Choice(None, "", {})
+
+
+def test_where_there_is_no_endpoint_nobody_is_to_be_asked() -> None:
+    assert choose(AS_READY, _slices(), "", {}) == choose(AS_READY, [], "", {}) == Choice(None, "", {})
+
+
+@pytest.mark.parametrize(
+    ("slices", "pods"),
+    [
+        ([read_slice(endpoint_slice("web", 8080, [endpoint("192.0.2.1")]))], {}),  # a Service without a selector
+        ([read_slice(endpoint_slice("web", 8080, [endpoint("192.0.2.1")]))], {"b": PodState()}),
+        (_slices("a"), {}),  # manifests without the pods
+    ],
+    ids=["no selector", "no selector, other pods", "no pods"],
+)
+def test_endpoints_without_a_pod_that_is_known_are_said_to_have_no_probe(
+    slices: list[EndpointSlice], pods: dict[str, PodState]
+) -> None:
+    check, problem, ports = choose(AS_READY, slices, "", pods)
+
+    assert (check, ports) == (None, {})
+    assert problem.startswith("no pod of it is known, so there is no probe to take; nobody asks these endpoints")
+    assert problem.endswith("or use type HTTP, GRPC or TCP")

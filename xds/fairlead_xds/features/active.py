@@ -131,7 +131,8 @@ class ActiveHealthCheck(Value):
         None,
         description=(
             "So many failed checks in a row take an endpoint out; a wrong status counts as one of them. Default: 3; of a"
-            " probe: its failureThreshold, of a liveness probe one less, so that it is out before it is killed."
+            " probe: its failureThreshold, of a liveness probe one less (at least 1), so that it is out before it is killed, as"
+            " a rule."
         ),
     )
     healthy_threshold: Annotated[int, Field(ge=1, le=100)] | None = Field(
