@@ -80,7 +80,7 @@ def _response(turn: int) -> bytes:
     response = discovery_pb2.DeltaDiscoveryResponse(type_url=TypeUrl.ENDPOINT.value, nonce=str(turn))
     resource = response.resources.add(name="great", version=str(turn))
     resource.resource.type_url, resource.resource.value = TypeUrl.ENDPOINT.value, bytes(SIZE)
-    return response.SerializeToString()
+    return bytes(response.SerializeToString())
 
 
 async def main() -> None:

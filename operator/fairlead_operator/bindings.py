@@ -77,6 +77,15 @@ def load_assignment(world: World, binding: Binding) -> LoadAssignment:
     return LoadAssignment(binding.cluster, own, binding.failover)
 
 
+def usable(assignment: LoadAssignment) -> bool:
+    """Its own endpoints, that is: what falls back to others is no better side of a split than one that has none."""
+    return any(
+        endpoint.health in {Health.HEALTHY, Health.DEGRADED}
+        for endpoint in assignment.endpoints
+        if not endpoint.priority
+    )
+
+
 def _own(world: World, binding: Binding) -> tuple[Endpoint, ...]:
     """Priority 0."""
     judged = assess(world, binding)

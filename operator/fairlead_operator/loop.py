@@ -12,11 +12,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fairlead_operator import bindings, checks, reconcile, sidecars
+from fairlead_operator import advice, bindings, checks, reconcile, sidecars
 from fairlead_operator.answers import Answers
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
 from fairlead_operator.api.pods import Pod
 from fairlead_operator.assignments import Assignments
+from fairlead_operator.fault_log import FaultLog
 from fairlead_operator.fleet import Fleet
 from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.handover import PATIENCE, Handover
@@ -33,8 +34,6 @@ from fairlead_operator.statuses import Statuses, StatusSink
 from fairlead_operator.tally import Tally
 from fairlead_operator.turns import Turns
 from fairlead_operator.world import Changed, Lane, World
-from fairlead_xds.features.endpoints import Health
-from fairlead_xds.model import LoadAssignment
 from fairlead_xds.observer import Proxy
 from fairlead_xds.snapshot import Changes, TypeUrl
 from fairlead_xds.store import Store
@@ -81,7 +80,7 @@ class ControlPlane:
         self.reconciled = Reconciled()
         self.errors: dict[Ref, str] = {}
         self._store, self._address, self._access = store, address, access
-        self._closed: reconcile.Closed = {}
+        self._closed: advice.Closed = {}
         self._crowd: dict[str, int] = {}
         self._on_config: list[Callable[[], None]] = []
         self._proxies, self._move = proxies, move
@@ -91,6 +90,7 @@ class ControlPlane:
         self._late_refusals = LateRefusals(store.current)
         self._fleet = Fleet(proxies)
         self._tally = Tally()
+        self._faults = FaultLog()
         self._statuses = Statuses(
             self.world,
             fleet=self._fleet,
@@ -100,6 +100,7 @@ class ControlPlane:
             late_refusals=self._late_refusals,
             sink=on_status or (lambda _ref, _status: None),
             clock=now,
+            on_fault=self._faults.tell,
             peers=peers,
         )
         self._on_surveyed = on_surveyed or (lambda: None)
@@ -190,7 +191,7 @@ class ControlPlane:
         config = self.reconciled.proxies.get(gateway)
         return [listener.port for listener in config.listeners] if config is not None else []
 
-    def closed(self, ports: reconcile.Closed) -> None:
+    def closed(self, ports: advice.Closed) -> None:
         """These ports of gateways cannot be reached from outside, and why; all others can."""
         if ports != self._closed:
             self._closed = ports
@@ -286,7 +287,10 @@ class ControlPlane:
             access=self._access,
             closed=self._closed,
             crowd=self._crowd,
+            before=self.reconciled,
         )
+        for fault in self.reconciled.faults:
+            self._faults.tell(fault)
         self._tally.reconciled(self.reconciled)
         self._turns.reconciled(self.reconciled)
         self._assignments.forget()
@@ -295,7 +299,7 @@ class ControlPlane:
         before, self._usable = (
             self._usable,
             {
-                assignment.name: _usable(assignment)
+                assignment.name: bindings.usable(assignment)
                 for config in self.reconciled.proxies.values()
                 for assignment in config.assignments
             },
@@ -329,22 +333,31 @@ class ControlPlane:
         counted: set[Ref] = set()
         for service in services:
             counted.update(self._tally.changed(service))
-            self._turns.note(service, self.reconciled)
-            for name, (binding, keys) in self.reconciled.bindings.get(service, {}).items():
-                turned |= bindings.asked_otherwise(self.world, binding)
-                assignment = self._assignments.of(binding)
-                usable = _usable(assignment)
-                turned |= self._usable.get(name) != usable
-                if self._usable.get(name) and not usable:
-                    continue  # see handover
-                resource = self._translator.load_assignment(assignment)
-                for key in keys:
-                    if not self._handover.replace(key, resource, useless=not usable):
-                        self._published(key, self._store.publish_resources(key, [resource]), cause)
+            try:
+                turned |= self._run_endpoints_of(service, cause)
+            except Exception:  # noqa: BLE001 - a mistake of ours: the config lane meets it again, and says whose it is
+                turned = True
         self.mark_status(counted)
         if turned:  # a side of a split has died or come alive, or pods are asked otherwise: routes and clusters follow
             self._for_config.put_back(cause)
             self.run_config()
+
+    def _run_endpoints_of(self, service: Ref, cause: Cause) -> bool:
+        """Whether the config lane has to follow."""
+        turned = False
+        self._turns.note(service, self.reconciled)
+        for name, (binding, keys) in self.reconciled.bindings.get(service, {}).items():
+            turned |= bindings.asked_otherwise(self.world, binding)
+            assignment = self._assignments.of(binding)
+            usable = bindings.usable(assignment)
+            turned |= self._usable.get(name) != usable
+            if self._usable.get(name) and not usable:
+                continue  # see handover
+            resource = self._translator.load_assignment(assignment)
+            for key in keys:
+                if not self._handover.replace(key, resource, useless=not usable):
+                    self._published(key, self._store.publish_resources(key, [resource]), cause)
+        return turned
 
     def _begin_handover(self, why: Cause) -> None:
         """Endpoints that turned useless wait for the routes, a moment at most (see ``handover``)."""
@@ -449,12 +462,3 @@ class ControlPlane:
 
 def _is_due(due: float | None, now: float) -> bool:
     return due is not None and due <= now
-
-
-def _usable(assignment: LoadAssignment) -> bool:
-    """Its own endpoints, that is: what falls back to others is no better side of a split than one that has none."""
-    return any(
-        endpoint.health in {Health.HEALTHY, Health.DEGRADED}
-        for endpoint in assignment.endpoints
-        if not endpoint.priority
-    )

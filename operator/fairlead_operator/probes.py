@@ -24,6 +24,8 @@ Kind = Literal["ReadinessProbe", "LivenessProbe"]
 _WORDS: Final[Mapping[str, str]] = {"ReadinessProbe": "readiness probe", "LivenessProbe": "liveness probe"}
 _NOBODY: Final = "nobody asks these endpoints, what Kubernetes says of them decides alone"
 
+_NO_PODS: Final = f"no pod of it is known, so there is no probe to take; {_NOBODY}, or use type HTTP, GRPC or TCP"
+
 
 class Choice(NamedTuple):
     """How the endpoints of a Service's port are asked.
@@ -43,16 +45,18 @@ def choose(
     wanted: ActiveHealthCheck, slices: Iterable[EndpointSlice], port_name: str, pods: Mapping[str, PodState]
 ) -> Choice:
     """*wanted* is of a probe; *pods* are those of the Service's namespace, by name."""
-    found = {
-        endpoint.pod: _of(pods[endpoint.pod].probes, port, wanted.type)
+    of_port = [
+        (endpoint.pod, port)
         for entry in slices
         if (port := entry.ports.get(port_name)) is not None
         for endpoint in entry.endpoints
-        if endpoint.pod in pods
-    }
+    ]
+    found = {pod: _of(pods[pod].probes, port, wanted.type) for pod, port in of_port if pod in pods}
     words = _WORDS[wanted.type]
     if not found:
-        return Choice(None, "", {})
+        # A pod is there long before its endpoint; but its watch may be late for a moment.
+        late = bool(pods) and any(pod for pod, _ in of_port)
+        return Choice(None, "" if late or not of_port else _NO_PODS, {})
     counts = Counter(probe._replace(port=0) for probe in found.values() if probe is not None and not probe.problem)
     if not counts:
         problems = sorted({probe.problem for probe in found.values() if probe is not None})
@@ -84,7 +88,8 @@ def _of(containers: Probes, port: int, kind: str) -> Probe | None:
 
 def _explicit(wanted: ActiveHealthCheck, probe: Probe) -> ActiveHealthCheck | None:
     """What the policy says comes first. ``None``: what the pod template says no check can have."""
-    # A liveness probe that has failed for the last time ends the container: it should have no requests by then.
+    # A liveness probe that has failed for the last time ends the container: it should have no requests by then. Of one that
+    # fails but once no failure can be left out.
     failure = probe.failure if wanted.type == "ReadinessProbe" else max(1, probe.failure - 1)
     interval, timeout = _times(wanted, probe)
     try:

@@ -1,20 +1,23 @@
 """The world -> what every gateway and sidecar should do, and what was found about every policy. Pure and total: it never raises.
 
+What a policy brings a part of this to raise is a ``Fault`` of that policy: it keeps what was served of it, and the others go on.
+
 Full recomputation, always. ``translate`` remembers bytes by value and the store sends differences only, so the thorough
 way costs little; it is also the reference for the endpoint lane, which is the one shortcut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from fairlead_operator import checks, hostnames, sidecars
+from fairlead_operator import advice, checks, hostnames, sidecars
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
 from fairlead_operator.attach import Attached, attach
 from fairlead_operator.bindings import Binding, Named, load_assignment
-from fairlead_operator.conditions import Findings, Problem, origin, some_of
+from fairlead_operator.conditions import Findings, Problem, origin
+from fairlead_operator.faults import Fault
 from fairlead_operator.gateways.access import EVERYTHING, Access
 from fairlead_operator.resolve import ListenerPart, Parts, resolve
 from fairlead_operator.resolve_captured import resolve_captured
@@ -26,6 +29,7 @@ from fairlead_xds.model import (
     CapturedListener,
     Chain,
     Listener,
+    LoadAssignment,
     ProxyConfig,
     RouteTable,
     Secret,
@@ -34,8 +38,6 @@ from fairlead_xds.model import (
 
 #: Policies that a proxy refused -> what stands in for each: its last good form, or None for nothing.
 Held = Mapping[Ref, LoadBalancerPolicy | None]
-#: (gateway, port) -> why it cannot be reached from outside.
-Closed = Mapping[tuple[str, int], str]
 
 
 @dataclass(slots=True)
@@ -50,6 +52,8 @@ class Reconciled:
         clusters: the clusters of each policy, for its endpoint counts.
         named: of a policy that has some, the clusters whose endpoints Envoys find by DNS.
         checked: the clusters whose endpoints are asked: how, and by the proxies of which keys.
+        served: each inline policy in the form that is served, and its parts: the next run keeps them where it has to.
+        faults: what policies brought this run to raise.
     """
 
     proxies: dict[str, ProxyConfig] = field(default_factory=dict)
@@ -59,6 +63,20 @@ class Reconciled:
     clusters: dict[Ref, list[Binding]] = field(default_factory=dict)
     named: dict[Ref, list[Named]] = field(default_factory=dict)
     checked: dict[str, tuple[HealthCheck, list[str]]] = field(default_factory=dict)
+    served: dict[Ref, tuple[LoadBalancerPolicy, Parts]] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    def refuse(self, fault: Fault, instead: str) -> None:
+        """Its policy could not be resolved."""
+        self.faults.append(fault)
+        self.findings[fault.policy] = Findings(accepted=(fault.problem(instead),))
+
+    def degrade(self, fault: Fault, instead: str) -> None:
+        """A part of what its policy asks for could not be made."""
+        self.faults.append(fault)
+        known, problem = self.findings[fault.policy], fault.problem(instead)
+        if problem not in known.degraded:
+            self.findings[fault.policy] = replace(known, degraded=(*known.degraded, problem))
 
 
 @dataclass(slots=True)
@@ -100,8 +118,9 @@ def reconcile(
     *,
     address: str = "0.0.0.0",  # noqa: S104 - a gateway's listeners are for everyone
     access: Access = EVERYTHING,
-    closed: Closed | None = None,
+    closed: advice.Closed | None = None,
     crowd: checks.Crowd | None = None,
+    before: Reconciled | None = None,
 ) -> Reconciled:
     """Everything, from nothing.
 
@@ -112,9 +131,10 @@ def reconcile(
         access: the gateways that there are, and whose policies they take.
         closed: ports of gateways that their Services do not have.
         crowd: how many proxies of each key there are.
+        before: the run before this one, for what cannot be made anew.
     """
-    out = Reconciled()
-    placing = _Placing(world, address, access, out)
+    out, before = Reconciled(), before or Reconciled()
+    placing = _Placing(world, address, access, out, before)
     policies = [_stand_in(policy, held or {}) for policy in world.valid_policies()]
     placing.attached, found = attach(policies, world.services)
     for ref, findings in found.items():
@@ -123,17 +143,19 @@ def reconcile(
         if policy.spec.target_refs is None:
             placing.place(policy, effective)
     placing.place_captured()
-    _name_pods_without(world, out)
-    _name_pods_not_capturing(world, out)
-    _name_closed_ports(policies, closed or {}, out)
-    for ref, entry in world.policies.items():
-        if isinstance(entry, InvalidPolicy):
-            problems = tuple(Problem("Invalid", path, message) for path, message in entry.errors)
-            out.findings[ref] = Findings(accepted=problems)
+    advice.name_pods_without(world, out.findings)
+    advice.name_pods_not_capturing(world, out.findings)
+    valid = [policy for policy, _ in policies]
+    advice.name_probes_not_usable(valid, out.clusters, out.findings)
+    advice.name_closed_ports(valid, closed or {}, out.gateways, out.findings)
+    _name_errors(world, out)
     for gateway in placing.gateways.values():
         _yield_hosts(gateway, out)
     _stretch_checks(placing.gateways, crowd or {}, out)
-    out.proxies = {key: _proxy(world, gateway) for key, gateway in placing.gateways.items()}
+    for key, gateway in placing.gateways.items():
+        config = before.proxies.get(key)
+        kept = {one.name: one for one in config.assignments} if config is not None else {}
+        out.proxies[key] = _proxy(gateway, tuple(_assignments(world, gateway, kept, out)))
     for key, gateway in placing.gateways.items():
         for name, binding in gateway.bindings.items():
             for source in binding.sources:
@@ -145,11 +167,18 @@ def _stand_in(policy: LoadBalancerPolicy, held: Held) -> tuple[LoadBalancerPolic
     return policy, held.get(policy.ref, policy)
 
 
+def _name_errors(world: World, out: Reconciled) -> None:
+    for ref, entry in world.policies.items():
+        if isinstance(entry, InvalidPolicy):
+            problems = tuple(Problem("Invalid", path, message) for path, message in entry.errors)
+            out.findings[ref] = Findings(accepted=problems)
+
+
 class _Placing:
     """Puts inline policies, the older first, on the proxies that carry them."""
 
-    def __init__(self, world: World, address: str, access: Access, out: Reconciled) -> None:
-        self.world, self.access, self.out = world, access, out
+    def __init__(self, world: World, address: str, access: Access, out: Reconciled, before: Reconciled) -> None:
+        self.world, self.access, self.out, self._before = world, access, out, before
         self.attached: Attached = {}
         self._groups = tuple(world.pods.groups())
         self.gateways = {group.key: _Gateway(sidecars.ADDRESS) for group in self._groups}
@@ -161,6 +190,22 @@ class _Placing:
 
     def place(self, policy: LoadBalancerPolicy, effective: LoadBalancerPolicy | None) -> None:
         """Add a policy to its proxies, unless it is invalid or an older one has what it claims."""
+        try:
+            self._place(policy, effective)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours, see faults
+            self._keep(Fault(policy.ref, error))
+
+    def _keep(self, fault: Fault) -> None:
+        """Serve the policy as it was served last."""
+        kept, out = self._before.served.get(fault.policy), self.out
+        out.refuse(fault, "what was served of it stays" if kept is not None else "nothing is served of it")
+        out.gateways[fault.policy], out.clusters[fault.policy] = set(), []
+        if kept is not None and not self._barred(kept[0]):
+            keys = self._keys_of(kept[0])
+            out.gateways[fault.policy] = set(keys)
+            self._serve(*kept, keys)
+
+    def _place(self, policy: LoadBalancerPolicy, effective: LoadBalancerPolicy | None) -> None:
         parts, out = resolve(self.world, policy, self.attached), self.out
         out.gateways[policy.ref], out.clusters[policy.ref] = set(), []
         if barred := self._barred(policy):
@@ -196,6 +241,7 @@ class _Placing:
             _merge(self.gateways[key], policy, parts)
         if free or not keys:
             self._count(policy.ref, parts, free)
+            self.out.served[policy.ref] = policy, parts
 
     def place_captured(self) -> None:
         """Connections to Services that have a policy, in the sidecars that capture; the policies count these too."""
@@ -205,6 +251,8 @@ class _Placing:
                 keys.setdefault(group.namespace, []).append(group.key)
         for namespace, some in keys.items():
             captured = resolve_captured(self.world, namespace, self.attached)
+            for fault in captured.faults:
+                self.out.degrade(fault, "connections to its Services go where they would without it")
             for policy, binding in captured.carried:
                 self.out.gateways[policy.ref].update(some)
                 if binding not in self.out.clusters[policy.ref]:
@@ -251,48 +299,6 @@ def _with_conflicts(findings: Findings, conflicts: dict[str, list[Problem]], *, 
     where = "; pods that both select have the older one only"
     some = tuple(problem._replace(message=problem.message + where) for problem in found)
     return replace(findings, degraded=(*findings.degraded, *some))
-
-
-def _name_pods_without(world: World, out: Reconciled) -> None:
-    """A sidecar comes with a new pod only: those that are older than their policy are named."""
-    for ref, pods in world.pods.without().items():
-        known = out.findings[ref]
-        message = f"pods that it selects run without a sidecar ({len(pods)}): {_restart(ref.namespace, pods)}"
-        problem = Problem("PodsNotInjected", "spec.proxies.sidecars", message)
-        out.findings[ref] = replace(known, degraded=(*known.degraded, problem))
-
-
-def _name_pods_not_capturing(world: World, out: Reconciled) -> None:
-    """What a pod redirects is decided when it is made: those that are older than an attached policy are named."""
-    for namespace, policies in world.captured().items():
-        lacking: dict[Ref, list[str]] = {}
-        for pod in world.pods.of(namespace):
-            for ref in world.not_captured(pod):
-                lacking.setdefault(ref, []).append(pod.ref.name)
-        for ref in policies.keys() & lacking.keys():
-            known, pods = out.findings[ref], sorted(lacking[ref])
-            message = f"pods do not capture its Services yet ({len(pods)}): {_restart(namespace, pods)}"
-            problem = Problem("PodsNotCapturing", "spec.targetRefs", message)
-            out.findings[ref] = replace(known, degraded=(*known.degraded, problem))
-
-
-def _restart(namespace: str, pods: list[str]) -> str:
-    how = f"for a Deployment with: kubectl rollout restart -n {namespace} deployment NAME"
-    return f"{some_of(pods)}: restart them, {how}"
-
-
-def _name_closed_ports(
-    policies: list[tuple[LoadBalancerPolicy, LoadBalancerPolicy | None]], closed: Closed, out: Reconciled
-) -> None:
-    """A listener that its gateway's Service does not lead to is programmed all the same: who is inside reaches it."""
-    for policy, _ in policies:
-        for index, listener in enumerate(policy.spec.listeners or ()):
-            for gateway in out.gateways[policy.ref]:
-                if why := closed.get((gateway, listener.port)):
-                    message = f"port {listener.port} of gateway {gateway} cannot be reached from outside: {why}"
-                    problem = Problem("PortNotExposed", f"spec.listeners[{index}].port", message)
-                    known = out.findings[policy.ref]
-                    out.findings[policy.ref] = replace(known, degraded=(*known.degraded, problem))
 
 
 def _conflicts(gateway: _Gateway, policy: LoadBalancerPolicy) -> list[Problem]:
@@ -343,7 +349,21 @@ def _merge_backends(gateway: _Gateway, backends: Mapping[str, Backend]) -> None:
         gateway.backends[name] = replace(backend, origins=origins)
 
 
-def _proxy(world: World, gateway: _Gateway) -> ProxyConfig:
+def _assignments(
+    world: World, gateway: _Gateway, kept: Mapping[str, LoadAssignment], out: Reconciled
+) -> Iterator[LoadAssignment]:
+    """Those of the gateway's clusters. *kept*: as they were, for endpoints that cannot be judged."""
+    for name in sorted(gateway.bindings):
+        try:
+            found = load_assignment(world, gateway.bindings[name])
+        except Exception as error:  # noqa: BLE001 - a mistake of ours, see faults
+            found = kept.get(name, LoadAssignment(name, ()))
+            for owner in {one.owner for one in gateway.backends[name].origins}:
+                out.degrade(Fault(Ref(*owner), error), f"the endpoints of {name} stay as they were")
+        yield found
+
+
+def _proxy(gateway: _Gateway, assignments: tuple[LoadAssignment, ...]) -> ProxyConfig:
     listeners, tables = [], []
     for number, port in sorted(gateway.ports.items()):
         chains = _tls_chains(port) if port.tls else _http_chain(number, port)
@@ -356,7 +376,7 @@ def _proxy(world: World, gateway: _Gateway) -> ProxyConfig:
         tuple(listeners),
         tuple(tables),
         tuple(gateway.backends[name] for name in sorted(gateway.backends)),
-        tuple(load_assignment(world, gateway.bindings[name]) for name in sorted(gateway.bindings)),
+        assignments,
         tuple(gateway.secrets[name] for name in sorted(gateway.secrets)),
         tuple(gateway.captured),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from fairlead_operator import health
 from fairlead_operator.api import policy as api
@@ -136,7 +136,7 @@ class BackendResolver:
         if ref.kind == "Service":
             port = self._port(path, target, ref.port or 0)
             return Fallback(target, port.name) if port is not None else None
-        backend = self._external(path, target)
+        backend = self._external(path, target)  # asked where ``bindings`` says
         if backend is None:
             return None
         hosts, static = backend
@@ -171,7 +171,7 @@ class BackendResolver:
                 failover=percent,
             )
             return self._bind(path, binding, balancing, ())
-        external = self._external(path, target)
+        external = self._external(path, target, balancing.active)
         if external is None:
             return None
         hosts, static = external
@@ -224,8 +224,10 @@ class BackendResolver:
             )
         return port
 
-    def _external(self, path: str, target: Ref) -> tuple[tuple[Host, ...], tuple[Endpoint, ...]] | None:
-        """The hostnames and the addresses of a Backend; it has the one or the other."""
+    def _external(
+        self, path: str, target: Ref, active: ActiveHealthCheck | None = None
+    ) -> tuple[tuple[Host, ...], tuple[Endpoint, ...]] | None:
+        """The hostnames and the addresses of a Backend, asked as *active* says; it has the one or the other."""
         backend = self.world.backends.get(target)
         if backend is None:
             self.resolved.append(
@@ -233,8 +235,11 @@ class BackendResolver:
             )
             return None
         entries = backend.spec.endpoints
-        hosts = tuple(Host(e.hostname, e.port, e.weight) for e in entries if e.hostname is not None)
-        static = tuple(Endpoint(e.address, e.port, weight=e.weight) for e in entries if e.address is not None)
+        at = (active.port or 0) if active is not None else 0
+        hosts = tuple(Host(e.hostname, e.port, e.weight, at) for e in entries if e.hostname is not None)
+        static = tuple(
+            Endpoint(e.address, e.port, weight=e.weight, check_port=at) for e in entries if e.address is not None
+        )
         return hosts, static
 
     def _bind(self, path: str, binding: Binding, balancing: Balancing, hosts: tuple[Host, ...]) -> Backend:
@@ -244,7 +249,8 @@ class BackendResolver:
         origins = (origin(self.policy, path), *balancing.origins)
         binding, check = explicit(self.world, binding, balancing.health_check)
         if binding.problem:
-            self.degraded.append(Problem("ProbeNotUsable", path, f"{binding.source}: {binding.problem}"))
+            asks = self._setting(binding.source, "health_check", "healthCheck.active")
+            self.degraded.append(Problem("ProbeNotUsable", path, f"{asks}: {binding.source}: {binding.problem}"))
         self.backends[name] = Backend(
             name, balancing.load_balancer, balancing.persistence, check, hosts, origins=origins
         )
@@ -254,7 +260,8 @@ class BackendResolver:
         else:
             self.bindings[name] = binding
         if doubted := self.world.doubted(binding.endpoints):
-            self.degraded.append(Problem("NodesInDoubt", path, doubted))
+            keeps = self._setting(binding.source, "endpoints", "endpoints.nodeLost")
+            self.degraded.append(Problem("NodesInDoubt", path, f"{keeps}: {doubted}"))
         counts = health.count(assess(self.world, binding))
         usable = counts[Health.HEALTHY] + counts[Health.DEGRADED]
         self.usable[name] = bool(hosts or binding.static or usable)
@@ -263,6 +270,12 @@ class BackendResolver:
             message = f"{binding.source} has no endpoint that may get traffic{instead}"
             self.degraded.append(Problem("NoEndpoints", path, message))
         return self.backends[name]
+
+    def _setting(self, target: Ref, part: Literal["health_check", "endpoints"], field: str) -> str:
+        """Where *field* of *part* is said of *target*: here, or in the attached policy."""
+        over = self.attached.get(target)
+        theirs = over is not None and getattr(over.spec, part) is not None
+        return f"spec.{field} of {over.ref}" if over is not None and theirs else f"spec.{field}"
 
     def _balancing(self, target: Ref) -> Balancing:
         """The attached policy's word on a Service comes before the inline policy's, field by field."""

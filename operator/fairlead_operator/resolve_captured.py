@@ -12,6 +12,7 @@ from fairlead_operator.attach import Attached
 from fairlead_operator.bindings import Binding, explicit
 from fairlead_operator.capture import CapturedPort
 from fairlead_operator.conditions import origin
+from fairlead_operator.faults import Fault
 from fairlead_operator.resolve_backends import Balancing, settings_of
 from fairlead_operator.world import World
 from fairlead_xds import names
@@ -31,12 +32,14 @@ class Captured:
 
     Attributes:
         carried: each cluster's endpoints with the attached policy that speaks for them.
+        faults: of policies; connections to their Services go on to where they were going.
     """
 
     listeners: list[CapturedListener] = field(default_factory=list)
     tables: list[RouteTable] = field(default_factory=list)
     backends: dict[str, Backend] = field(default_factory=dict)
     carried: list[tuple[LoadBalancerPolicy, Binding]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
 
 def resolve_captured(world: World, namespace: str, attached: Attached) -> Captured:
@@ -47,7 +50,12 @@ def resolve_captured(world: World, namespace: str, attached: Attached) -> Captur
         chains[6] = []
     here = {ref: policy for ref, policy in attached.items() if ref.namespace == namespace}
     for entry in capture.ports(here, world.services):
-        for chain in _add(world, entry, out):
+        try:
+            added = list(_add(world, entry, out))
+        except Exception as error:  # noqa: BLE001 - a mistake of ours, see faults
+            out.faults.append(Fault(entry.policy.ref, error))
+            continue
+        for chain in added:
             chains.setdefault(ipaddress.ip_address(chain.address).version, []).append(chain)
     for version, some in sorted(chains.items()):
         address = sidecars.ADDRESS if version == 4 else sidecars.ADDRESS_6

@@ -11,6 +11,7 @@ from fairlead_operator import sidecars
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.bindings import Survey
 from fairlead_operator.conditions import Findings, Problem
+from fairlead_operator.faults import REASON as FAULT
 from fairlead_operator.health import Row
 from fairlead_xds.features import algorithm
 from fairlead_xds.features.endpoints import Health
@@ -164,6 +165,14 @@ def status(
     }
 
 
+def stale(problem: Problem, generation: int, *, previous: dict[str, Any], now: str) -> dict[str, Any]:
+    """*previous* with *problem*, because of which there is no newer one."""
+    others = [entry for entry in previous.get("conditions") or [] if entry["type"] != "Degraded"]
+    degraded = _problems("Degraded", (problem,), "", "") | {"status": "True"}
+    timed = _timed([degraded], previous.get("conditions") or [], generation, now)
+    return {"observedGeneration": 0, **previous, "conditions": others + timed}
+
+
 def _checks(one: Checks) -> dict[str, str]:
     return {"backend": one.backend, "interval": f"{one.every:g}s", "perSecond": f"{one.per_second:.3g}"}
 
@@ -209,7 +218,8 @@ def _problems(kind: str, problems: Sequence[Problem], fine: str, fine_message: s
 def _programmed(subject: Subject, findings: Findings, rollout: Rollout) -> dict[str, Any]:
     share = f"{rollout.programmed}/{rollout.connected} proxies"
     if findings.accepted:
-        return _condition("Programmed", "False", "NotAccepted", "not accepted: no proxy gets it")
+        gets = "what was served of it may stay" if findings.accepted[0].reason == FAULT else "no proxy gets it"
+        return _condition("Programmed", "False", "NotAccepted", f"not accepted: {gets}")
     if rollout.refusal:
         who = ", ".join(rollout.rejected[:5])
         return _condition("Programmed", "False", "Rejected", f"{share}; refused by {who}: {rollout.refusal}")

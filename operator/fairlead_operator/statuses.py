@@ -17,13 +17,14 @@ from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
 from fairlead_operator.bindings import Survey
 from fairlead_operator.conditions import Findings
+from fairlead_operator.faults import Fault
 from fairlead_operator.fleet import Fleet
 from fairlead_operator.late_refusals import LateRefusals
 from fairlead_operator.quarantine import Quarantine, Refusal
 from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
 from fairlead_operator.replicas.peers import Peers
-from fairlead_operator.status import Asked, Checks, Ejected, Rollout, Subject, kind_of, status
+from fairlead_operator.status import Asked, Checks, Ejected, Rollout, Subject, kind_of, stale, status
 from fairlead_operator.tally import Tally
 from fairlead_operator.world import World
 
@@ -49,13 +50,14 @@ class Statuses:
         late_refusals: LateRefusals,
         sink: StatusSink,
         clock: Callable[[], datetime.datetime],
+        on_fault: Callable[[Fault], None],
         peers: Peers | None = None,
     ) -> None:
-        """*peers*: the replicas whose proxies count too."""
+        """*on_fault* hears of policies whose status cannot be computed; *peers*: the replicas whose proxies count too."""
         self.now: dict[Ref, dict[str, Any]] = {}
         self._world, self._fleet, self._tally = world, fleet, tally
         self._quarantine, self._refused_secrets, self._late_refusals = quarantine, refused_secrets, late_refusals
-        self._sink, self._clock, self._peers = sink, clock, peers
+        self._sink, self._clock, self._on_fault, self._peers = sink, clock, on_fault, peers
         self._slowest = 0.0
         self._unsure: set[Ref] | None = None
         self._ejected: Mapping[Ref, tuple[Ejected, ...]] | None = None
@@ -112,12 +114,38 @@ class Statuses:
             findings = done.findings.get(ref)
             if findings is None:  # arrived after the last run of the config lane, which is marked
                 continue
-            policy = self._world.policies[ref]
-            rollout = self._rollout(policy, findings, done, held=ref in held)
-            if rollout.complete and not findings.accepted and isinstance(policy, LoadBalancerPolicy):
-                again |= self._quarantine.accept(policy)
-            self._say(policy, findings, self._of_all(policy, rollout), done, now)
+            try:
+                again |= self._run(self._world.policies[ref], findings, done, now, held=ref in held)
+            except Exception as error:  # noqa: BLE001 - a mistake of ours, see faults
+                self._fail(Fault(ref, error), now)
         return again
+
+    def _run(
+        self,
+        policy: LoadBalancerPolicy | InvalidPolicy,
+        findings: Findings,
+        done: Reconciled,
+        now: str,
+        *,
+        held: bool,
+    ) -> bool:
+        rollout = self._rollout(policy, findings, done, held=held)
+        again = False
+        if rollout.complete and not findings.accepted and isinstance(policy, LoadBalancerPolicy):
+            again = self._quarantine.accept(policy)
+        self._say(policy, findings, self._of_all(policy, rollout), done, now)
+        return again
+
+    def _fail(self, fault: Fault, now: str) -> None:
+        """The status of a policy cannot be computed: the one before stands."""
+        self._on_fault(fault)
+        self._said.pop(fault.policy, None)
+        previous = self.now.get(fault.policy, {})
+        problem = fault.problem("what else is said here may be of before")
+        computed = stale(problem, self._world.policies[fault.policy].generation, previous=previous, now=now)
+        if computed != previous:
+            self.now[fault.policy] = computed
+            self._sink(fault.policy, computed)
 
     def connected(self) -> dict[str, int]:
         """Proxies of each key, those of other replicas too, as of the last run."""
@@ -140,8 +168,12 @@ class Statuses:
         if replaced:
             self._fleet.survey()
         for policy in replaced:
-            rollout = self._rollout(policy, done.findings[policy.ref], done, held=False)
-            if rollout.complete:
+            try:
+                complete = self._rollout(policy, done.findings[policy.ref], done, held=False).complete
+            except Exception as error:  # noqa: BLE001 - a mistake of ours, see faults
+                self._on_fault(Fault(policy.ref, error))
+                continue
+            if complete:
                 self._quarantine.accept(policy)
 
     def _of_all(self, policy: LoadBalancerPolicy | InvalidPolicy, rollout: Rollout) -> Rollout:

@@ -32,7 +32,10 @@ class Turns:
     def note(self, service: Ref, done: Reconciled) -> None:
         """The endpoints of *service* were judged."""
         found = done.bindings.get(service, {}).values()
-        turn = min((bindings.turns(self._world, binding) for binding, _ in found), default=NEVER)
+        try:
+            turn = min((bindings.turns(self._world, binding) for binding, _ in found), default=NEVER)
+        except Exception:  # noqa: BLE001 - a mistake of ours, told where the load assignment fails: see faults
+            turn = NEVER
         if turn < NEVER:
             self._at[service] = turn
         else:

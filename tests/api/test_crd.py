@@ -105,13 +105,18 @@ STATUS = LoadBalancerPolicyStatus.model_validate(
         "conditions": [
             {
                 "type": kind,
-                "status": "True",
+                "status": status,
                 "observedGeneration": 1,
                 "lastTransitionTime": "2026-01-02T03:04:05Z",
                 "reason": kind,
                 "message": "",
             }
-            for kind in ("Accepted", "ResolvedRefs", "Programmed")
+            for kind, status in {
+                "Accepted": "True",
+                "ResolvedRefs": "True",
+                "Programmed": "True",
+                "Degraded": "False",
+            }.items()
         ],
         "proxies": {"connected": 3, "programmed": 3, "summary": "3/3"},
         "endpoints": {"ready": 7, "draining": 1, "excluded": 1, "summary": "7/9"},
@@ -124,9 +129,9 @@ def test_kubectl_get_shows_the_columns(kube: Cluster, namespace: str) -> None:
     kube.request("PUT", f"{kube.path_of(stored)}/status", {**stored, "status": STATUS})
     table = kube.request("GET", f"{PREFIX}/{namespace}/loadbalancerpolicies", accept=TABLE)
     names = [column["name"] for column in table["columnDefinitions"]]
-    assert names == ["Name", "Type", "Algorithm", "Endpoints", "Proxies", "Accepted", "Programmed", "Age"]
+    assert names == ["Name", "Type", "Algorithm", "Endpoints", "Proxies", "Accepted", "Programmed", "Degraded", "Age"]
     (row,) = table["rows"]
-    assert row["cells"][:-1] == ["shop", "Gateway", "ConsistentHash", "7/9", "3/3", "True", "True"]
+    assert row["cells"][:-1] == ["shop", "Gateway", "ConsistentHash", "7/9", "3/3", "True", "True", "False"]
 
 
 def test_a_status_write_leaves_the_spec_alone(kube: Cluster, namespace: str) -> None:
@@ -141,7 +146,7 @@ def test_a_status_write_leaves_the_spec_alone(kube: Cluster, namespace: str) -> 
 def test_two_conditions_of_one_type_are_refused(kube: Cluster, namespace: str) -> None:
     stored = kube.apply(_in(namespace, ATTACHED))
     doubled = {**STATUS, "conditions": [*STATUS["conditions"], STATUS["conditions"][0]]}
-    with pytest.raises(ApiError, match=r"status.conditions\[3\]: Duplicate value"):
+    with pytest.raises(ApiError, match=r"status.conditions\[4\]: Duplicate value"):
         kube.request("PUT", f"{kube.path_of(stored)}/status", {**stored, "status": doubled})
 
 

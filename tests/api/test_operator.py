@@ -244,10 +244,10 @@ async def test_the_columns_of_kubectl_show_real_values(kube: Cluster, site: Site
             table = kube.request("GET", path, accept=accept)
             names = [column["name"] for column in table["columnDefinitions"]]
             cells = dict(zip(names, table["rows"][0]["cells"], strict=True))
-            wanted = ("Name", "Type", "Algorithm", "Endpoints", "Proxies", "Accepted", "Programmed")
+            wanted = ("Name", "Type", "Algorithm", "Endpoints", "Proxies", "Accepted", "Programmed", "Degraded")
             return [cells[name] for name in wanted]
 
-        want = ["shop", "Gateway", "LeastRequest", "1/2", "1/1", "True", "True"]
+        want = ["shop", "Gateway", "LeastRequest", "1/2", "1/1", "True", "True", "False"]
         for _ in range(100):
             if (found := await asyncio.to_thread(row)) == want:
                 break

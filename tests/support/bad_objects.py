@@ -543,6 +543,33 @@ BAD = [
         "greater than or equal to 1",
         "must be 1 or more, not 0",
     ),
+    *(
+        _both(
+            f"{setting}-hold-above-within",
+            ATTACHED,
+            {"spec.endpoints": {setting: {"within": "1m", "hold": "61s"}}},
+            f"spec.endpoints.{setting}.hold",
+            "must not be longer than within",
+        )
+        for setting in ("restarting", "flapping")
+    ),
+    *(
+        _both(
+            f"active-interval-{interval}",
+            ATTACHED,
+            {"spec.healthCheck": {"active": {"type": "ReadinessProbe", "interval": interval}}},
+            "spec.healthCheck.active.interval",
+            "must be 100ms or longer",
+        )
+        for interval in ("1ms", "99ms")
+    ),
+    _both(
+        "active-path-not-ascii",
+        ATTACHED,
+        {"spec.healthCheck": {"active": {"type": "HTTP", "http": {"path": "/caf\u00e9"}}}},
+        "spec.healthCheck.active.http.path",
+        "must be percent-encoded where it is not ASCII",
+    ),
     Bad(
         "node-lost-percent",
         ATTACHED,

@@ -13,7 +13,7 @@ import pytest
 from fairlead_xds.snapshot import TypeUrl
 from tests.support.backends import Backend
 from tests.support.http_client import Client, spread
-from tests.support.manifests import endpoint, endpoint_slice, listener, pod, route, service, site
+from tests.support.manifests import NAMESPACE, Raw, endpoint, endpoint_slice, listener, pod, route, service, site
 from tests.support.traffic import GATEWAY, NOT_READY, READY, World
 from tests.support.traffic_tls import Authority
 
@@ -359,3 +359,31 @@ async def test_alive_and_not_ready_gets_nothing_dead_is_out_before_its_slice_say
     await _comes_to(world, {a.name, b.name})
     b.statuses["/livez"] = BAD
     await _comes_to(world, {a.name})
+
+
+@pytest.mark.parametrize("where", [{"address": "127.0.0.1"}, {"hostname": "localhost"}], ids=["address", "hostname"])
+async def test_endpoints_outside_kubernetes_are_asked_at_the_port_of_the_check(world: World, where: Raw) -> None:
+    """Exact: the admin port alone is asked, and it decides; requests go where they went."""
+    outside, admin = [await Backend(name, "127.0.0.1").start() for name in ("outside", "admin")]
+    try:
+        spec = {"endpoints": [{**where, "port": outside.port}]}
+        world.apply({"apiVersion": "fairlead.dev/v1alpha1", "kind": "Backend", "metadata": _named("ext"), "spec": spec})
+        check = {"active": {"type": "HTTP", "http": {"path": "/up"}, "port": admin.port, **QUICK}}
+        only = {"name": "all", "backendRefs": [{"kind": "Backend", "name": "ext"}]}
+        world.policy("shop", site(listener(world.port), only, healthCheck=check))
+        await world.settled()
+        await _comes_to(world, {"outside"})
+
+        admin.status = BAD
+        await _comes_to(world, set())
+        admin.status = "200 OK"
+        await _comes_to(world, {"outside"})
+        assert set(admin.paths) == {"/up"}
+        assert set(outside.paths) == {"/"}
+    finally:
+        await outside.stop()
+        await admin.stop()
+
+
+def _named(name: str) -> Raw:
+    return {"name": name, "namespace": NAMESPACE}

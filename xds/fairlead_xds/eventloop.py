@@ -13,9 +13,10 @@ import functools
 import os
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 _T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 _HANDLER: Final = "_handle_events"
 """gRPC's reader of the socket; it takes exactly one byte."""
@@ -37,12 +38,13 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     gathers = False
 
-    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
+    def add_reader(self, fd: Any, callback: Callable[[*_Ts], Any], *args: *_Ts) -> None:
         """As asyncio's, but for gRPC's socket."""
         if isinstance(fd, socket.socket) and _is_grpc(callback):
             self.gathers = True
-            callback = functools.partial(_gather, fd, callback)
-        super().add_reader(fd, callback, *args)
+            super().add_reader(fd, _gather, fd, callback, *args)  # type: ignore[arg-type]
+        else:
+            super().add_reader(fd, callback, *args)
 
 
 def prepare() -> None:

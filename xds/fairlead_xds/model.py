@@ -38,11 +38,12 @@ class Endpoint(NamedTuple):
 
 
 class Host(NamedTuple):
-    """One DNS name of a backend; Envoy resolves it."""
+    """One DNS name of a backend; Envoy resolves it. ``check_port``: as an ``Endpoint``'s."""
 
     hostname: str
     port: int
     weight: int = 1
+    check_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)

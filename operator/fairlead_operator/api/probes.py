@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import quote
 
 from fairlead_operator.api.lenient import children
 
@@ -48,6 +49,7 @@ class Container(NamedTuple):
 
 Probes = tuple[Container, ...]
 NONE: Final[Probes] = ()
+_PRINTABLE: Final = "".join(chr(code) for code in range(0x21, 0x7F))
 
 
 def read_probes(spec: Json) -> Probes:
@@ -107,7 +109,7 @@ def _http(raw: Json, named: Mapping[str, int]) -> Probe:
             host = value
         else:
             headers.append((name, value))
-    path = str(raw.get("path") or "/")
+    path = _escaped(str(raw.get("path") or "/"))
     scheme: Literal["HTTP", "HTTPS"] = "HTTPS" if raw.get("scheme") == "HTTPS" else "HTTP"
     port = _number(raw.get("port"), named)
     path = path if path.startswith("/") else f"/{path}"
@@ -118,8 +120,16 @@ def _at(port: int, probe: Probe) -> Probe:
     return probe if port else Probe(problem="it names no port of its container")
 
 
+def _escaped(path: str) -> str:
+    """As a kubelet asks for it (pkg/probe/http/request.go, Go's URL.String): no fragment, percent-encoded beyond ASCII."""
+    return quote(path.partition("#")[0], safe=_PRINTABLE, errors="replace")
+
+
 def _number(value: Any, named: Mapping[str, int]) -> int:
-    return named.get(value, 0) or (int(value) if value.isdecimal() else 0) if isinstance(value, str) else _port(value)
+    if not isinstance(value, str):
+        return _port(value)
+    # No more digits than a port has: int() raises for thousands of them.
+    return named.get(value, 0) or (_port(int(value)) if value.isdecimal() and len(value) <= 5 else 0)
 
 
 def _port(value: Any) -> int:

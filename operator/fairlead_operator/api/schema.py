@@ -77,6 +77,9 @@ POLICY = Kind(
             "Accepted", '.status.conditions[?(@.type=="Accepted")].status', "string", "Valid, and wins its conflicts"
         ),
         Column("Programmed", '.status.conditions[?(@.type=="Programmed")].status', "string", "Every proxy took it"),
+        Column(
+            "Degraded", '.status.conditions[?(@.type=="Degraded")].status', "string", "Served, and something is wrong"
+        ),
         Column("Age", ".metadata.creationTimestamp", "date", "Since its creation"),
     ),
 )

@@ -15,6 +15,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "-f", "--filename", action="append", required=True, metavar="FILE", help="manifests; `-` is standard input"
     )
     parser.add_argument("--show", choices=["xds", "status", "all"], default="all", help="what to print (default all)")
+    parser.add_argument(
+        "--now",
+        type=_time,
+        metavar="TIME",
+        help="judge endpoints (restarts, holds) as of this time, such as 2026-01-01T12:00:00Z (default: the newest time in"
+        " the manifests)",
+    )
+
+
+def _time(text: str) -> float:
+    from fairlead_operator.api.pod_status import seconds_of  # noqa: PLC0415 - quick --help
+
+    if not (seconds := seconds_of(text)):
+        raise argparse.ArgumentTypeError(f"must be a time such as 2026-01-01T12:00:00Z, not {text!r}")
+    return seconds
 
 
 def _texts(names: list[str]) -> list[tuple[str, str]]:
@@ -40,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from fairlead_operator.offline import OfflineError, translate  # noqa: PLC0415 - quick --help
 
     try:
-        xds, status = translate(_texts(args.filename))
+        xds, status = translate(_texts(args.filename), args.now)
     except OfflineError as error:
         raise StartError(str(error)) from None
     except OSError as error:

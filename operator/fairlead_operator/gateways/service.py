@@ -11,10 +11,10 @@ import logging
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
+from fairlead_operator.advice import Closed
 from fairlead_operator.api.core import Service
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.gateways import ports
-from fairlead_operator.reconcile import Closed
 from fairlead_operator.sources.backoff import Backoff
 from fairlead_operator.sources.client import CONNECTION_ERRORS, ApiError
 from fairlead_operator.world import World

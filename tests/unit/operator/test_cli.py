@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import io
 import json
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from fairlead_operator.cli.main import main, seconds
-from tests.support.manifests import Raw, attached, listener, policy, site
+from tests.support.manifests import Raw, attached, endpoint, endpoint_slice, listener, placed, policy, running_pod, site
 from tests.support.static_bootstrap import complaint
 from tests.support.worlds import backend
 
@@ -42,6 +43,47 @@ def test_translate_shows_what_is_asked_for(
 ) -> None:
     assert main(["translate", "-f", _write(file, *GOOD), "--show", show]) == 0
     assert list(yaml.safe_load(capsys.readouterr().out)) == keys
+
+
+@pytest.mark.parametrize(
+    ("now", "unhealthy"),
+    [
+        ([], []),  # the newest time in the file: 31 s after the start of the one that restarted
+        (["--now", "2026-01-01T00:00:29Z"], ["restarted 3 times within 10m: held back for 30 s after its last start"]),
+        (["--now", "2026-01-01T01:00:31+01:00"], []),
+    ],
+    ids=["newest", "before", "after"],
+)
+def test_translate_judges_as_of_the_newest_time_or_of_the_one_that_is_asked_for(
+    file: Path, capsys: pytest.CaptureFixture[str], now: list[str], unhealthy: list[str]
+) -> None:
+    begun = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC).timestamp()
+    slices = endpoint_slice("web", 8080, [placed(endpoint("10.0.0.1"), pod="a"), placed(endpoint("10.0.0.2"), pod="b")])
+    ending = running_pod("c", started=0)
+    ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:10:00Z"  # when it has to have ended: not yet
+    pods = [running_pod("a", restarts=3, started=begun), running_pod("b", started=begun + 31), ending]
+    _write(file, *GOOD[:2], slices, *pods)
+
+    assert main(["translate", "-f", str(file), "--show", "status", *now]) == 0
+
+    found = yaml.safe_load(capsys.readouterr().out)["shop/site"]["unhealthyEndpoints"]
+    assert [one["reason"] for one in found] == unhealthy
+
+
+def test_translate_judges_unquoted_times_of_a_list_too(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pods = [running_pod("a", restarts=3, started=1_800_000_000), running_pod("b", started=1_800_000_031)]
+    slices = endpoint_slice("web", 8080, [placed(endpoint("10.0.0.1"), pod="a")])
+    text = yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [*GOOD[:2], slices, *pods]})
+    file.write_text(text.replace("'2027", "2027").replace("+00:00'", "Z"), "utf-8")
+
+    assert main(["translate", "-f", str(file), "--show", "status"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["shop/site"]["endpoints"]["summary"] == "1/1"
+
+
+def test_translate_takes_no_time_that_is_none(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["translate", "-f", _write(file, *GOOD), "--now", "noon"])
+    assert "must be a time such as 2026-01-01T12:00:00Z, not 'noon'" in capsys.readouterr().err
 
 
 def test_translate_reads_standard_input_directories_and_several_files(

@@ -7,7 +7,9 @@ import datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fairlead_operator.api.core import read_slice
 from fairlead_operator.bindings import load_assignment
+from fairlead_operator.flaps import MEMORY, Flaps
 from fairlead_operator.health import NEVER, assess, until
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.reconcile import reconcile
@@ -143,3 +145,47 @@ async def test_the_lane_takes_it_in_again_when_its_time_has_come() -> None:
 
     assert store.current("edge") == body
     assert plane._next_turn() is None
+
+
+def _turns(flaps: Flaps, namespace: str, address: str, *times: float) -> None:
+    ready, not_ready = (
+        read_slice(endpoint_slice("web", 8080, [endpoint(address, ready=one)])).endpoints for one in (True, False)
+    )
+    for at in times:
+        flaps.seen(namespace, ready, not_ready, at)
+
+
+def test_what_is_an_hour_old_is_forgotten_in_every_namespace() -> None:
+    """Of a namespace that was deleted nobody asks any more."""
+    flaps = Flaps()
+    _turns(flaps, "gone", "10.0.0.1", 1.0, 2.0)
+    _turns(flaps, "gone", "10.0.0.2", 3.0)
+    assert len(flaps) == 2
+
+    _turns(flaps, "there", "10.0.1.1", MEMORY + 2.5)
+    assert len(flaps) == 2
+    assert flaps.of("gone", 3.5) == {}
+    _turns(flaps, "there", "10.0.1.1", MEMORY + 3.5)
+    assert len(flaps) == 1
+    assert flaps.of("there", MEMORY + 3.5) == {"10.0.1.1": (MEMORY + 2.5, MEMORY + 3.5)}
+    assert flaps.of("elsewhere", 3 * MEMORY) == {}
+    assert len(flaps) == 0
+
+
+def test_who_turns_again_is_remembered_for_longer() -> None:
+    flaps = Flaps()
+    _turns(flaps, "a", "10.0.0.1", 1.0)
+    _turns(flaps, "a", "10.0.0.2", 2.0)
+    _turns(flaps, "a", "10.0.0.1", 3.0)
+
+    assert flaps.of("a", MEMORY + 2.5) == {"10.0.0.1": (1.0, 3.0)}
+    assert len(flaps) == 1
+
+
+def test_of_too_many_those_that_turned_last_are_remembered() -> None:
+    flaps = Flaps(most=3)
+    for number in range(5):
+        _turns(flaps, "a", f"10.0.0.{number}", number + 0.1, number + 0.2)
+
+    assert len(flaps) == 3
+    assert set(flaps.of("a", 5.0)) == {"10.0.0.2", "10.0.0.3", "10.0.0.4"}

@@ -49,7 +49,7 @@ def _excluded(plane: ControlPlane) -> dict[str, Row]:
     """By node, as the config lane has it."""
     plane.run_config()
     found = rows(plane.world, plane.reconciled.clusters[policy_ref("shop")])
-    return {row.node: row for row in found if row.health is Health.EXCLUDED}
+    return {one.row.node: one.row for one in found if one.row.health is Health.EXCLUDED}
 
 
 def _doubted(plane: ControlPlane) -> list[str]:

@@ -62,6 +62,16 @@ def readiness_of(probe: Json) -> Probe:
         ({"httpGet": {"port": 80, "host": "elsewhere"}}, Probe(problem="its host is not the pod")),
         ({"tcpSocket": {"port": 80, "host": "elsewhere"}}, Probe(problem="its host is not the pod")),
         ({"httpGet": {"port": "nowhere"}}, Probe(problem="it names no port of its container")),
+        ({"httpGet": {"port": 99999}}, Probe(problem="it names no port of its container")),
+        ({"httpGet": {"port": "99999"}}, Probe(problem="it names no port of its container")),
+        ({"tcpSocket": {"port": "9" * 5000}}, Probe(problem="it names no port of its container")),
+        ({"tcpSocket": {"port": "0"}}, Probe(problem="it names no port of its container")),
+        (
+            {"httpGet": {"port": 80, "path": "/café au lait?a=ä#b"}},
+            Probe("HTTP", port=80, path="/caf%C3%A9%20au%20lait?a=%C3%A4"),
+        ),
+        ({"httpGet": {"port": 80, "path": "/caf%C3%A9"}}, Probe("HTTP", port=80, path="/caf%C3%A9")),
+        ({"httpGet": {"port": 80, "path": "/\ud800"}}, Probe("HTTP", port=80, path="/?")),
     ],
 )
 def test_a_probe(raw: Json, probe: Probe) -> None:
@@ -111,6 +121,14 @@ def test_everything_comes_from_the_probe() -> None:
     assert check.http.path == "/healthz"
     assert not problem
     assert ports == {"a": 8080}
+
+
+def test_a_path_is_asked_for_as_a_kubelet_writes_it() -> None:
+    check = _chosen({"a": spec({"httpGet": {"port": 8080, "path": "/à propos"}})}).check
+
+    assert check is not None
+    assert check.http is not None
+    assert check.http.path == "/%C3%A0%20propos"
 
 
 def test_what_the_policy_says_comes_first() -> None:
@@ -178,7 +196,8 @@ def test_a_probe_that_differs_otherwise_is_not_asked_until_most_pods_have_it() -
         ({"exec": {"command": ["true"]}}, "no proxy can ask as the readiness probe does: it is a command"),
         (None, "the pods have no readiness probe; nobody asks these endpoints, what Kubernetes says"),
         ({"grpc": {"port": 9000}}, "it is gRPC on another port than requests"),
-        ({"httpGet": {"port": 8080, "path": "/a b"}}, "its path or a header"),
+        ({"httpGet": {"port": 8080, "path": "/" + "a" * 1024}}, "its path or a header"),
+        ({"httpGet": {"port": "65536"}}, "it names no port of its container"),
     ],
 )
 def test_what_cannot_be_asked_is_said(raw: Json | None, why: str) -> None:
@@ -196,5 +215,31 @@ def test_the_container_of_the_port_is_the_one_that_counts() -> None:
     assert _chosen({"a": containers}).ports == {"a": 8080}
 
 
-def test_pods_that_are_not_known_yet_are_nothing_to_worry_about() -> None:
-    assert choose(ActiveHealthCheck(type="ReadinessProbe"), _slices("a"), "", {}) == Choice(None, "", {})
+AS_READY = ActiveHealthCheck(type="ReadinessProbe")
+
+
+def test_a_pod_that_is_told_of_later_than_its_endpoint_is_nothing_to_worry_about() -> None:
+    assert choose(AS_READY, _slices("a"), "", {"b": PodState()}) == Choice(None, "", {})
+
+
+def test_where_there_is_no_endpoint_nobody_is_to_be_asked() -> None:
+    assert choose(AS_READY, _slices(), "", {}) == choose(AS_READY, [], "", {}) == Choice(None, "", {})
+
+
+@pytest.mark.parametrize(
+    ("slices", "pods"),
+    [
+        ([read_slice(endpoint_slice("web", 8080, [endpoint("192.0.2.1")]))], {}),  # a Service without a selector
+        ([read_slice(endpoint_slice("web", 8080, [endpoint("192.0.2.1")]))], {"b": PodState()}),
+        (_slices("a"), {}),  # manifests without the pods
+    ],
+    ids=["no selector", "no selector, other pods", "no pods"],
+)
+def test_endpoints_without_a_pod_that_is_known_are_said_to_have_no_probe(
+    slices: list[EndpointSlice], pods: dict[str, PodState]
+) -> None:
+    check, problem, ports = choose(AS_READY, slices, "", pods)
+
+    assert (check, ports) == (None, {})
+    assert problem.startswith("no pod of it is known, so there is no probe to take; nobody asks these endpoints")
+    assert problem.endswith("or use type HTTP, GRPC or TCP")

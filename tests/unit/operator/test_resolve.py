@@ -18,9 +18,12 @@ from tests.support.key_pairs import pair
 from tests.support.manifests import (
     NAMESPACE,
     Raw,
+    attached,
     endpoint,
     endpoint_slice,
     listener,
+    node,
+    placed,
     policy,
     route,
     service,
@@ -328,3 +331,81 @@ def test_a_backend_has_no_probes_and_that_is_said(kind: str) -> None:
     assert external is not None
     assert external.active is None
     assert external.passive is not None
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+def test_endpoints_of_a_backend_are_asked_at_the_port_of_the_check(*, fallback: bool) -> None:
+    ref = {"kind": "Backend", "name": "ext", **({"fallback": True} if fallback else {})}
+    refs = [{"name": "web", "port": 80}, ref] if fallback else [ref]
+    check = {"active": {"type": "TCP", "tcp": {}, "port": 9000}}
+    spec = site(listener(80), _refs(*refs), healthCheck=check)
+    world = _world(spec, _external("ext", {"address": "192.0.2.1", "port": 80}))
+
+    (assignment,) = reconcile(world).proxies["edge"].assignments
+    assert {one.address: one.check_port for one in assignment.endpoints}["192.0.2.1"] == 9000
+
+    world.apply(_external("ext", {"hostname": "db.example.com", "port": 80}))
+    found = [one.hosts for one in reconcile(world).proxies["edge"].backends]
+    assert found == ([()] if fallback else [(Host("db.example.com", 80, check_port=9000),)])
+
+
+COMMAND = {"spec": {"containers": [{"name": "web", "readinessProbe": {"exec": {"command": ["true"]}}}]}}
+PROBED = [
+    service("web"),
+    endpoint_slice("web", 8080, [placed(endpoint("10.0.0.1"), pod="web-1")]),
+    manifests.pod("web-1", {}, sidecar=False) | COMMAND,
+]
+AS_PROBED = {"active": {"type": "ReadinessProbe"}}
+
+
+def test_what_is_wrong_with_a_probe_names_the_field_that_asks_for_it() -> None:
+    world = world_of(policy("site", site(listener(80), "web", healthCheck=AS_PROBED)), *PROBED)
+
+    (problem,) = _findings(world).degraded
+    assert problem.path == "spec.routes[0].backendRefs[0]"
+    assert problem.message.startswith("spec.healthCheck.active: Service shop/web: no proxy can ask as the readiness")
+
+
+def test_the_attached_policy_that_asks_for_it_is_named_and_told_too() -> None:
+    over = policy("over", attached("web", healthCheck=AS_PROBED))
+    done = reconcile(world_of(policy("site", site(listener(80), "web")), over, *PROBED))
+
+    (problem,) = done.findings[policy_ref("site")].degraded
+    assert problem.message.startswith("spec.healthCheck.active of LoadBalancerPolicy shop/over: Service shop/web: no")
+    (told,) = done.findings[policy_ref("over")].degraded
+    assert (told.reason, told.path) == ("ProbeNotUsable", "spec.healthCheck.active")
+    assert told.message.startswith("Service shop/web: no proxy can ask as the readiness probe does")
+
+
+def test_an_attached_policy_is_not_told_of_what_another_asks_for() -> None:
+    inline = policy("site", site(listener(80), "web", healthCheck=AS_PROBED))
+    over = policy("over", attached("web", loadBalancer={"type": "Random"}))
+    done = reconcile(world_of(inline, over, *PROBED))
+
+    assert done.findings[policy_ref("over")].degraded == ()
+    (problem,) = done.findings[policy_ref("site")].degraded
+    assert problem.message.startswith("spec.healthCheck.active: Service")
+
+
+@pytest.mark.parametrize(
+    ("inline", "over", "where"),
+    [
+        ({}, {"loadBalancer": {"type": "Random"}}, "spec.endpoints.nodeLost"),
+        ({"endpoints": {"nodeLost": {"maxPercent": 40}}}, None, "spec.endpoints.nodeLost"),
+        ({}, {"endpoints": {}}, "spec.endpoints.nodeLost of LoadBalancerPolicy shop/over"),
+    ],
+    ids=["default", "inline", "attached"],
+)
+def test_nodes_in_doubt_name_the_field_that_says_how_many_may_be_lost(
+    inline: Raw, over: Raw | None, where: str
+) -> None:
+    ends = endpoint_slice("web", 8080, [placed(endpoint("10.0.0.1"), pod="web-1", node="a")])
+    world = world_of(
+        policy("site", site(listener(80), "web", **inline)), service("web"), ends, node("a", ready="False")
+    )
+    if over is not None:
+        world.apply(policy("over", attached("web", **over)))
+
+    (problem,) = _findings(world).degraded
+    assert problem.reason == "NodesInDoubt"
+    assert problem.message == f"{where}: 1 of 1 nodes are lost at the same moment: their endpoints are kept"

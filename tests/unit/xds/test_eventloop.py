@@ -70,8 +70,13 @@ def test_other_readers_are_left_alone() -> None:
         writer.send(bytes(3))
         loop = eventloop.EventLoop()
         taken: list[bytes] = []
+
+        def take() -> None:
+            taken.append(reader.recv(1))
+            loop.stop()
+
         try:
-            loop.add_reader(reader, lambda: (taken.append(reader.recv(1)), loop.stop()))
+            loop.add_reader(reader, take)
             for _ in range(3):
                 loop.run_forever()
             assert len(taken) == 3

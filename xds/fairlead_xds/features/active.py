@@ -24,7 +24,16 @@ from envoy_data_plane.google.protobuf import Value as ProtobufValue
 from pydantic import Field
 
 from fairlead_xds.encode import any_of
-from fairlead_xds.features.value import Duration, PositiveDuration, Rule, Value, milliseconds, timedelta, union
+from fairlead_xds.features.value import (
+    DURATION_PATTERN,
+    Duration,
+    PositiveDuration,
+    Rule,
+    Value,
+    milliseconds,
+    timedelta,
+    union,
+)
 
 #: What a kubelet takes for success (HTTP probes).
 _GOOD = ((200, 399),)
@@ -76,6 +85,15 @@ class HttpCheck(Value):
         None, description="What counts as success. Default: 200 to 399, as for a kubelet."
     )
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.path.matches('^[ -~]*$')",
+            "must be percent-encoded where it is not ASCII (/caf%C3%A9)",
+            lambda v: v.path.isascii(),
+            "path",
+        ),
+    )
+
 
 class GrpcCheck(Value):
     """``grpc.health.v1.Health/Check``. The backend is spoken to by HTTP/2."""
@@ -102,7 +120,8 @@ class ActiveHealthCheck(Value):
         None, description="Which port is asked. Default: the endpoint's own; of a probe: the probe's."
     )
     interval: PositiveDuration | None = Field(
-        None, description="Time from one check to the next. Default: 10s; of a probe: its periodSeconds."
+        None,
+        description="Time from one check to the next, 100ms or longer. Default: 10s; of a probe: its periodSeconds.",
     )
     timeout: PositiveDuration | None = Field(
         None,
@@ -112,7 +131,8 @@ class ActiveHealthCheck(Value):
         None,
         description=(
             "So many failed checks in a row take an endpoint out; a wrong status counts as one of them. Default: 3; of a"
-            " probe: its failureThreshold, of a liveness probe one less, so that it is out before it is killed."
+            " probe: its failureThreshold, of a liveness probe one less (at least 1), so that it is out before it is killed, as"
+            " a rule."
         ),
     )
     healthy_threshold: Annotated[int, Field(ge=1, le=100)] | None = Field(
@@ -143,6 +163,13 @@ class ActiveHealthCheck(Value):
             "may not be set with a probe, which says its port",
             lambda v: not v.of_probe or v.port is None,
             "port",
+        ),
+        Rule(
+            f"!has(self.interval) || !self.interval.matches('{DURATION_PATTERN}')"
+            " || duration(self.interval) >= duration('100ms')",
+            "must be 100ms or longer",  # each proxy asks each endpoint so often
+            lambda v: v.interval is None or milliseconds(v.interval) >= 100,
+            "interval",
         ),
         Rule(
             "self.type.endsWith('Probe') || duration(has(self.timeout) ? self.timeout : '5s')"

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import enum
-from typing import Literal
+from typing import ClassVar, Final, Literal
 
 from envoy_data_plane.envoy.config.cluster.v3 import ClusterCommonLbConfig
 from envoy_data_plane.envoy.type.v3 import Percent
 from pydantic import Field
 
 from fairlead_xds.features import affinity
-from fairlead_xds.features.value import PositiveDuration, Value, timedelta
+from fairlead_xds.features.value import DURATION_PATTERN, PositiveDuration, Rule, Value, milliseconds, timedelta
+
+_HOLD_WITHIN: Final = Rule(
+    # Text that is no duration has its own message.
+    f"![self.hold, self.within].all(d, d.matches('{DURATION_PATTERN}')) || duration(self.hold) <= duration(self.within)",
+    "must not be longer than within, which is the most that it grows to",
+    lambda v: milliseconds(v.hold) <= milliseconds(v.within),
+    "hold",
+)
 
 
 class Restarting(Value):
@@ -27,6 +35,8 @@ class Restarting(Value):
         description="Meanwhile it gets traffic only when no better endpoint is left, or none, or as if nothing was.",
     )
 
+    rules: ClassVar[tuple[Rule, ...]] = (_HOLD_WITHIN,)
+
 
 class Flapping(Value):
     """When an endpoint that turns ready and not ready again and again stays out, while others are ready."""
@@ -40,6 +50,8 @@ class Flapping(Value):
     action: Literal["Exclude", "Ignore"] = Field(
         "Exclude", description="Meanwhile it gets nothing while another endpoint is ready; or it is taken as it comes."
     )
+
+    rules: ClassVar[tuple[Rule, ...]] = (_HOLD_WITHIN,)
 
 
 class NodeLost(Value):

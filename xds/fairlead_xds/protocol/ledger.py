@@ -250,9 +250,11 @@ class Ledger:
                     prior[name] = where.pop(name)
             if self.owed and self.owed.pop(name, False):
                 asked.add(name)
-        for emptied in (*filed, self.owed):
+        for emptied in filed:
             if not emptied:
                 emptied.clear()  # gives back the table that it had grown to: a thousand names are 36 kB
+        if not self.owed:
+            self.owed.clear()
         self.flight, self.last_nonce, self.answer = Flight(nonce, sent, prior, asked=asked), nonce, False
         return self.flight
 

@@ -15,6 +15,7 @@ from envoy_data_plane.envoy.config.core.v3 import Address, Http2ProtocolOptions,
 from envoy_data_plane.envoy.config.endpoint.v3 import (
     ClusterLoadAssignment,
     Endpoint,
+    EndpointHealthCheckConfig,
     LbEndpoint,
     LocalityLbEndpoints,
 )
@@ -99,4 +100,6 @@ def _hosts(backend: Backend) -> ClusterLoadAssignment:
 
 def _host(host: Host) -> LbEndpoint:
     address = Address(socket_address=SocketAddress(address=host.hostname, port_value=host.port))
-    return LbEndpoint(endpoint=Endpoint(address=address, hostname=host.hostname), load_balancing_weight=host.weight)
+    asked = EndpointHealthCheckConfig(port_value=host.check_port) if host.check_port else None
+    endpoint = Endpoint(address=address, hostname=host.hostname, health_check_config=asked)
+    return LbEndpoint(endpoint=endpoint, load_balancing_weight=host.weight)
