@@ -450,7 +450,7 @@ class ControlPlane:
         crowd = checks.crowd(self._statuses.connected())
         if crowd != self._crowd:
             self._crowd = crowd
-            again |= any(checks.bounded(check) for check, _ in self.reconciled.checked.values())
+            again |= any(checks.bounded(one.check) for one in self.reconciled.checked.values())
         if again:
             self._config.mark(self._time())
         self._on_surveyed()

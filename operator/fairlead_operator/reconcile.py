@@ -23,7 +23,6 @@ from fairlead_operator.resolve import ListenerPart, Parts, resolve
 from fairlead_operator.resolve_captured import resolve_captured
 from fairlead_operator.world import World
 from fairlead_xds import names
-from fairlead_xds.features.health_check import HealthCheck
 from fairlead_xds.model import (
     Backend,
     CapturedListener,
@@ -51,7 +50,7 @@ class Reconciled:
         bindings: for each Service, the clusters over it and the keys that have them.
         clusters: the clusters of each policy, for its endpoint counts.
         named: of a policy that has some, the clusters whose endpoints Envoys find by DNS.
-        checked: the clusters whose endpoints are asked: how, and by the proxies of which keys.
+        checked: the clusters whose endpoints are asked.
         served: each inline policy in the form that is served, and its parts: the next run keeps them where it has to.
         faults: what policies brought this run to raise.
     """
@@ -62,7 +61,7 @@ class Reconciled:
     bindings: dict[Ref, dict[str, tuple[Binding, set[str]]]] = field(default_factory=dict)
     clusters: dict[Ref, list[Binding]] = field(default_factory=dict)
     named: dict[Ref, list[Named]] = field(default_factory=dict)
-    checked: dict[str, tuple[HealthCheck, list[str]]] = field(default_factory=dict)
+    checked: dict[str, checks.Asked] = field(default_factory=dict)
     served: dict[Ref, tuple[LoadBalancerPolicy, Parts]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
@@ -383,20 +382,25 @@ def _proxy(gateway: _Gateway, assignments: tuple[LoadAssignment, ...]) -> ProxyC
 
 
 def _stretch_checks(gateways: Mapping[str, _Gateway], crowd: checks.Crowd, out: Reconciled) -> None:
-    """An endpoint is asked by all proxies that have its cluster."""
-    keys: dict[str, list[str]] = {}
+    """An endpoint is asked by all proxies that have a cluster of its backend."""
+    by_dns = {one.cluster: one.source for some in out.named.values() for one in some}
+    asked: dict[str, checks.Asked] = {}
     for key, gateway in gateways.items():
         for name, backend in gateway.backends.items():
-            if backend.health_check is not None and backend.health_check.active is not None:
-                keys.setdefault(name, []).append(key)
-    for name, some in keys.items():
-        proxies = sum(crowd.get(key, 0) for key in some)
-        for key in some:
-            backend = gateways[key].backends[name]
-            assert backend.health_check is not None
-            check = checks.stretched(backend.health_check, proxies)
-            gateways[key].backends[name] = replace(backend, health_check=check)
-            out.checked[name] = check, some
+            check = backend.health_check
+            if check is None or check.active is None:
+                continue
+            if name in asked:
+                asked[name] = asked[name]._replace(keys=(*asked[name].keys, key))
+            elif name in gateway.bindings:
+                asked[name] = checks.Asked(check, (key,), checks.backends_of(gateway.bindings[name]))
+            else:
+                asked[name] = checks.Asked(check, (key,), (by_dns[name],) if name in by_dns else ())
+    for name, check in checks.stretched(asked, crowd).items():
+        out.checked[name] = asked[name]._replace(check=check)
+        for key in asked[name].keys:
+            backends = gateways[key].backends
+            backends[name] = replace(backends[name], health_check=check)
 
 
 def _yield_hosts(gateway: _Gateway, out: Reconciled) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from fairlead_operator import sidecars
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.bindings import Survey
+from fairlead_operator.checks import Checks
 from fairlead_operator.conditions import Findings, Problem
 from fairlead_operator.faults import REASON as FAULT
 from fairlead_operator.health import Row
@@ -43,19 +44,6 @@ class Rollout:
     def complete(self) -> bool:
         """There are proxies, and each has all of it."""
         return self.connected > 0 and self.programmed == self.connected
-
-
-class Checks(NamedTuple):
-    """How often each endpoint of a backend is asked.
-
-    Attributes:
-        every: seconds between two checks of one proxy.
-        per_second: of all proxies together.
-    """
-
-    backend: str
-    every: float
-    per_second: float
 
 
 class Ejected(NamedTuple):

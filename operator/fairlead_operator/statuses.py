@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fairlead_operator import propagation
+from fairlead_operator import checks, propagation
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import InvalidPolicy, LoadBalancerPolicy
 from fairlead_operator.bindings import Survey
@@ -24,7 +24,7 @@ from fairlead_operator.quarantine import Quarantine, Refusal
 from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
 from fairlead_operator.replicas.peers import Peers
-from fairlead_operator.status import Asked, Checks, Ejected, Rollout, Subject, kind_of, stale, status
+from fairlead_operator.status import Asked, Ejected, Rollout, Subject, kind_of, stale, status
 from fairlead_operator.tally import Tally
 from fairlead_operator.world import World
 
@@ -59,6 +59,7 @@ class Statuses:
         self._quarantine, self._refused_secrets, self._late_refusals = quarantine, refused_secrets, late_refusals
         self._sink, self._clock, self._on_fault, self._peers = sink, clock, on_fault, peers
         self._slowest = 0.0
+        self._rates: Mapping[Ref, float] = {}
         self._unsure: set[Ref] | None = None
         self._ejected: Mapping[Ref, tuple[Ejected, ...]] | None = None
         self._said: dict[Ref, _Says] = {}
@@ -110,6 +111,7 @@ class Statuses:
             self._fleet.survey()
             if self._peers is not None:
                 self._peers.serves(self._fleet.connected())
+        self._rates = checks.rates(done.checked, self.connected()) if done.checked else {}
         for ref in sorted(unsure & self._world.policies.keys()):
             findings = done.findings.get(ref)
             if findings is None:  # arrived after the last run of the config lane, which is marked
@@ -199,18 +201,12 @@ class Statuses:
             return self._quarantine.refused[ref, generation]
         return self._refused_secrets.refusal(ref, gateways)
 
-    def _checks(self, ref: Ref, done: Reconciled) -> tuple[Checks, ...]:
+    def _checks(self, ref: Ref, done: Reconciled) -> tuple[checks.Checks, ...]:
         """How often the endpoints of a policy are asked."""
-        if not done.checked:  # then nobody's proxies need be counted, policy by policy
+        if not self._rates:
             return ()
-        found, connected = {}, self.connected()
-        for binding in done.clusters.get(ref, ()):
-            check, keys = done.checked.get(binding.cluster, (None, ()))
-            if check is not None and check.active is not None:
-                name = f"{binding.source.namespace}/{binding.source.name}"
-                proxies = sum(connected.get(key, 0) for key in keys)
-                found[name] = Checks(name, check.active.every, proxies / check.active.every)
-        return tuple(found[name] for name in sorted(found))
+        names = [one.cluster for one in (*done.clusters.get(ref, ()), *done.named.get(ref, ()))]
+        return checks.of_clusters(names, done.checked, self._rates)
 
     def _say(
         self,

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from fairlead_operator.checks import crowd, stretched
-from fairlead_operator.reconcile import reconcile
+from fairlead_operator.checks import Checks, crowd, of_clusters, rates, slowed
+from fairlead_operator.reconcile import Reconciled, reconcile
 from fairlead_xds.features.active import ActiveHealthCheck, TcpCheck
 from fairlead_xds.features.health_check import HealthCheck
 from tests.support.manifests import listener, on_sidecars, pod, policy, site
-from tests.support.worlds import backend, world_of
+from tests.support.worlds import backend, policy_ref, world_of
 
 TCP = {"type": "TCP", "tcp": {}, "interval": "2s", "timeout": "1s"}
 
@@ -26,7 +26,7 @@ def test_proxies_are_rounded_up_to_a_power_of_two() -> None:
 def test_the_interval_grows_with_the_proxies_where_a_policy_asks_for_it(proxies: int, interval: str) -> None:
     active = ActiveHealthCheck(type="TCP", tcp=TcpCheck(), interval="2s", timeout="1s", max_checks_per_second=10)
 
-    found = stretched(HealthCheck(active=active), proxies).active
+    found = slowed(HealthCheck(active=active), proxies).active
 
     assert found is not None
     assert found.interval == interval
@@ -36,7 +36,7 @@ def test_the_interval_grows_with_the_proxies_where_a_policy_asks_for_it(proxies:
 def test_else_it_does_not() -> None:
     check = HealthCheck(active=ActiveHealthCheck(type="TCP", tcp=TcpCheck()))
 
-    assert stretched(check, 100_000) is check
+    assert slowed(check, 100_000) is check
 
 
 @pytest.mark.parametrize("most", [None, 5])
@@ -62,3 +62,52 @@ def test_fifty_proxies_and_ten_policies_ask_an_endpoint_no_more_often_than_they_
         assert cluster.health_check.active is not None
         total += connected[name] / cluster.health_check.active.every
     assert total == 25.0 if most is None else total <= 5
+
+
+def _per_second(done: Reconciled, connected: dict[str, int]) -> float:
+    """Checks of the one backend, as Envoys are told to make them."""
+    return sum(
+        connected[name] / one.health_check.active.every
+        for name, config in done.proxies.items()
+        for one in config.backends
+        if one.health_check is not None and one.health_check.active is not None
+    )
+
+
+def _told(name: str, done: Reconciled, connected: dict[str, int]) -> tuple[Checks, ...]:
+    """What the status of policy *name* says."""
+    clusters = [one.cluster for one in done.clusters[policy_ref(name)]]
+    return of_clusters(clusters, done.checked, rates(done.checked, connected))
+
+
+def test_a_service_that_has_several_clusters_is_asked_no_more_often_in_all() -> None:
+    """With fallbacks or other settings it has another cluster, which the same proxies ask for themselves."""
+    check: dict[str, Any] = {"healthCheck": {"active": TCP | {"maxChecksPerSecond": 5}}}
+    spare = [{"name": "web", "port": 80}, {"name": "spare", "port": 80, "fallback": True}]
+    plain, failing = site(listener(8000), "web", **check), site(listener(8001), "web", **check)
+    failing["routes"][0]["backendRefs"] = spare
+    slow = site(listener(8002), "web", **check, loadBalancer={"type": "RoundRobin"})
+    world = world_of(*backend("web"), *backend("spare"), policy("a", plain), policy("b", failing), policy("c", slow))
+    connected = {"edge": 16}
+
+    done = reconcile(world, crowd=crowd(connected))
+
+    assert len({one.name for one in done.proxies["edge"].backends}) == 3
+    assert _per_second(done, connected) <= 5
+    told = {one.backend: one.per_second for name in ("a", "b", "c") for one in _told(name, done, connected)}
+    assert told == {"shop/web": pytest.approx(_per_second(done, connected)), "shop/spare": told["shop/spare"]}
+    assert 0 < told["shop/spare"] < told["shop/web"]
+
+
+def test_what_a_policy_does_not_bound_counts_in_what_its_backend_gets() -> None:
+    bounded = site(listener(8000), "web", healthCheck={"active": TCP | {"maxChecksPerSecond": 5}})
+    free = site(listener(8001), "web", healthCheck={"active": TCP})
+    world = world_of(*backend("web"), policy("bounded", bounded), policy("free", free))
+    connected = {"edge": 16}
+
+    done = reconcile(world, crowd=crowd(connected))
+
+    for name, every in (("bounded", 6.4), ("free", 2.0)):
+        (one,) = _told(name, done, connected)
+        assert one.every == every
+        assert one.per_second == pytest.approx(16 / 2.0 + 16 / 6.4)

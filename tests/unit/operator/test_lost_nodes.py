@@ -72,7 +72,9 @@ async def test_two_of_three_at_once_are_kept_and_it_is_said_but_not_an_hour_apar
     plane.apply(node("n1", ready="Unknown", since="2026-01-01T10:00:00Z"))
     plane.apply(node("n2", ready="Unknown", since="2026-01-01T10:00:40Z"))
     assert _excluded(plane) == {}
-    assert _doubted(plane) == ["spec.endpoints.nodeLost: 2 of 3 nodes are lost at the same moment: their endpoints are kept"]
+    assert _doubted(plane) == [
+        "spec.endpoints.nodeLost: 2 of 3 nodes are lost at the same moment: their endpoints are kept"
+    ]
 
     plane.apply(node("n2", ready="Unknown", since="2026-01-01T11:00:00Z"))
     assert set(_excluded(plane)) == {"n1", "n2"}
@@ -129,7 +131,9 @@ async def test_more_nodes_that_do_not_exist_than_the_share_are_kept() -> None:
     plane = _plane(_slice(*NODES), node("n1"))
 
     assert _excluded(plane) == {}
-    assert _doubted(plane) == ["spec.endpoints.nodeLost: 2 of 3 nodes are lost at the same moment: their endpoints are kept"]
+    assert _doubted(plane) == [
+        "spec.endpoints.nodeLost: 2 of 3 nodes are lost at the same moment: their endpoints are kept"
+    ]
 
 
 async def test_a_node_is_not_missed_where_none_is_known_nor_an_endpoint_that_names_none() -> None:
