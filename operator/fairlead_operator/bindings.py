@@ -14,11 +14,13 @@ from fairlead_operator.world import World
 from fairlead_xds.features.active import ActiveHealthCheck
 from fairlead_xds.features.endpoints import Endpoints, Health
 from fairlead_xds.features.health_check import HealthCheck
+from fairlead_xds.features.passive import auto_percent
 from fairlead_xds.model import NOT_ASKED, Endpoint, Host, LoadAssignment
 
 _NO_PODS: Final = (
     "a Backend has no pods whose probe says how to ask; nobody asks these endpoints: use type HTTP, GRPC or TCP"
 )
+_FIT: Final = frozenset({Health.HEALTHY, Health.DEGRADED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Binding:
         active: the policy's active check; one of a probe is made explicit by ``check``.
         check, problem: what the cluster's Envoys were told of it, and the policy of the probes.
         fallbacks: they get a share below ``failover`` percent of healthy endpoints.
+        ejected: percent of its endpoints that passive checks may eject, as the cluster was told; None: it is not ``Auto``.
     """
 
     cluster: str
@@ -52,6 +55,7 @@ class Binding:
     problem: str = ""
     fallbacks: tuple[Fallback, ...] = ()
     failover: int = 0
+    ejected: int | None = None
 
     @property
     def sources(self) -> tuple[Ref, ...]:
@@ -79,11 +83,7 @@ def load_assignment(world: World, binding: Binding) -> LoadAssignment:
 
 def usable(assignment: LoadAssignment) -> bool:
     """Its own endpoints, that is: what falls back to others is no better side of a split than one that has none."""
-    return any(
-        endpoint.health in {Health.HEALTHY, Health.DEGRADED}
-        for endpoint in assignment.endpoints
-        if not endpoint.priority
-    )
+    return any(endpoint.health in _FIT for endpoint in assignment.endpoints if not endpoint.priority)
 
 
 def _own(world: World, binding: Binding) -> tuple[Endpoint, ...]:
@@ -121,7 +121,23 @@ def choose(world: World, binding: Binding) -> probes.Choice:
 
 
 def explicit(world: World, binding: Binding, check: HealthCheck | None) -> tuple[Binding, HealthCheck | None]:
-    """*check* with an explicit active check instead of that of a probe, and the binding that knows it."""
+    """*check* with an explicit active check instead of that of a probe, a number instead of ``Auto``, and who knows them."""
+    binding, check = _without_probe(world, binding, check)
+    passive = check.passive if check is not None else None
+    if check is None or passive is None or passive.max_ejection_percent != "Auto":
+        return binding, check
+    percent = may_eject(load_assignment(world, binding))
+    said = passive.model_copy(update={"max_ejection_percent": percent})
+    return replace(binding, ejected=percent), check.model_copy(update={"passive": said})
+
+
+def may_eject(assignment: LoadAssignment) -> int:
+    """Percent of its endpoints that may be out without the last fit one among them."""
+    fit = sum(endpoint.health in _FIT for endpoint in assignment.endpoints)
+    return auto_percent(fit, len(assignment.endpoints))
+
+
+def _without_probe(world: World, binding: Binding, check: HealthCheck | None) -> tuple[Binding, HealthCheck | None]:
     if check is None or check.active is None or not check.active.of_probe:
         return binding, check
     if binding.active is None:
@@ -129,6 +145,11 @@ def explicit(world: World, binding: Binding, check: HealthCheck | None) -> tuple
     choice = choose(world, binding)
     told = replace(binding, check=choice.check, problem=choice.problem)
     return told, check.model_copy(update={"active": choice.check})
+
+
+def ejects_otherwise(binding: Binding, assignment: LoadAssignment) -> bool:
+    """Passive checks may eject more of its endpoints, or fewer, than the cluster was told."""
+    return binding.ejected is not None and may_eject(assignment) != binding.ejected
 
 
 def asked_otherwise(world: World, binding: Binding) -> bool:

@@ -349,6 +349,7 @@ class ControlPlane:
         for name, (binding, keys) in self.reconciled.bindings.get(service, {}).items():
             turned |= bindings.asked_otherwise(self.world, binding)
             assignment = self._assignments.of(binding)
+            turned |= bindings.ejects_otherwise(binding, assignment)
             usable = bindings.usable(assignment)
             turned |= self._usable.get(name) != usable
             if self._usable.get(name) and not usable:

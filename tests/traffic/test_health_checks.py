@@ -14,7 +14,7 @@ from fairlead_xds.snapshot import TypeUrl
 from tests.support.backends import Backend
 from tests.support.http_client import Client, spread
 from tests.support.manifests import NAMESPACE, Raw, endpoint, endpoint_slice, listener, pod, route, service, site
-from tests.support.traffic import GATEWAY, NOT_READY, READY, World
+from tests.support.traffic import DRAINING, GATEWAY, NOT_READY, READY, World
 from tests.support.traffic_tls import Authority
 
 pytestmark = pytest.mark.timeout(60)
@@ -83,6 +83,24 @@ async def test_of_three_that_fail_not_all_are_ejected(world: World) -> None:
     asked = [backend.count - then for backend, then in zip(backends, before, strict=True)]
     assert min(asked) == 0
     assert sum(count > 0 for count in asked) == 2
+
+
+async def test_of_those_that_are_left_while_others_drain_not_all_are_ejected(world: World) -> None:
+    """Envoy counts those that drain: half of four would be both that are left."""
+    backends = await _site(
+        world, 4, healthCheck={"passive": PASSIVE | {"baseEjectionTime": "60s", "maxEjectionTime": "60s"}}
+    )
+    left, leaving = backends[:2], backends[2:]
+    world.endpoints("a", {one: READY if one in left else DRAINING for one in backends})
+    await world.settled()
+    for backend in left:
+        backend.status = BAD
+    await spread(world.port, 100)
+    before = [backend.count for backend in left]
+    assert len((await spread(world.port, 60)).failures) == 60  # each from a backend: none finds nobody to go to
+    asked = [backend.count - then for backend, then in zip(left, before, strict=True)]
+    assert sorted(asked) == [0, 60]
+    assert [backend.count for backend in leaving] == [0, 0]
 
 
 async def test_connections_that_fail_count_by_themselves(world: World) -> None:

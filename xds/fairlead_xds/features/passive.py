@@ -5,7 +5,7 @@ An endpoint that fails is ejected for a while, longer each time, and comes back 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from envoy_data_plane.envoy.config.cluster.v3 import OutlierDetection
 from pydantic import AfterValidator, Field, WithJsonSchema
@@ -13,9 +13,9 @@ from pydantic_core import PydanticCustomError
 
 from fairlead_xds.features.value import PositiveDuration, Rule, Value, milliseconds, timedelta
 
-#: Envoy ejects while (ejected + 1) / endpoints is at most this: one of two, one of three, two of five, and never the only
-#: one. With its own 10 % it ejects none of fewer than ten.
-HALF = 50
+#: What ``Auto`` may be. Envoy ejects while (ejected + 1) / endpoints is at most this: with half of them one of two, one of three,
+#: two of five, and never the only one. With its own 10 % it ejects none of fewer than ten.
+_AUTO: Final = (50, 25, 10, 0)
 
 _NEITHER = "must be Auto or a whole number from 0 to 100"
 
@@ -103,7 +103,7 @@ class PassiveHealthCheck(Value):
         "Auto",
         description=(
             "Most endpoints that are out at once, in percent. Auto: half, which is one of two, one of three, and never"
-            " the last one. A low percentage of few endpoints is none."
+            " the last one; less while many drain, which count too. A low percentage of few endpoints is none."
         ),
     )
 
@@ -129,11 +129,20 @@ class PassiveHealthCheck(Value):
     )
 
 
+def auto_percent(fit: int, endpoints: int) -> int:
+    """What ``Auto`` is for so many *endpoints* of a cluster, of which so many are *fit* for requests.
+
+    Envoy counts all of them: when as many drain as are left, half of them may be all that are left. Few steps, because each other
+    percentage is another cluster to Envoy.
+    """
+    return next((step for step in _AUTO if step * endpoints // 100 < max(fit, 1)), 0)
+
+
 def outlier_detection(value: PassiveHealthCheck) -> OutlierDetection:
     """``Cluster.outlier_detection``. What is off is said to be off: Envoy judges by success rate unless told not to."""
     rate, share = value.success_rate, value.failure_percentage
     local = value.consecutive_local_origin_failures
-    percent = value.max_ejection_percent if isinstance(value.max_ejection_percent, int) else HALF
+    percent = value.max_ejection_percent if isinstance(value.max_ejection_percent, int) else _AUTO[0]
     found = OutlierDetection(
         consecutive_5xx=value.consecutive_5xx_errors or None,
         enforcing_consecutive_5xx=_enforced(value.consecutive_5xx_errors),
