@@ -1,4 +1,4 @@
-"""Which endpoints turn not ready again and again, and when they did. Pure; a part of ``World``, which says when.
+"""Which endpoints of a Service turn not ready again and again, and when they did. Pure; a part of ``World``, which says when.
 
 An endpoint that flips every second would else be a change for every proxy twice a second. What is remembered here keeps it out
 for a time that grows (``health``), so that most of its flips change nothing; it ends by itself.
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fairlead_operator.api.core import SliceEndpoint
+from fairlead_operator.api.meta import Ref
 from fairlead_xds.runs import common_ends
 
 #: Turns that are remembered of an endpoint, and for how many seconds after the last one.
@@ -24,19 +25,22 @@ NONE: Final[Mapping[str, tuple[float, ...]]] = {}
 
 
 class Flaps:
-    """By namespace and address, when endpoints turned from ready to not ready (seconds since the epoch)."""
+    """By Service and address, when endpoints turned from ready to not ready (seconds since the epoch).
+
+    By Service: a pod that turns once does so in each of its Services, at moments of their own.
+    """
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        #: The one that turned last is the last: what is to be forgotten stands in front, whatever its namespace.
-        self._turns: OrderedDict[tuple[str, str], tuple[float, ...]] = OrderedDict()
-        self._notable: dict[str, dict[str, tuple[float, ...]]] = {}
+        #: The one that turned last is the last: what is to be forgotten stands in front, whatever its Service.
+        self._turns: OrderedDict[tuple[Ref, str], tuple[float, ...]] = OrderedDict()
+        self._notable: dict[Ref, dict[str, tuple[float, ...]]] = {}
 
     def __len__(self) -> int:
         """Endpoints that are remembered."""
         return len(self._turns)
 
-    def seen(self, namespace: str, before: Sequence[SliceEndpoint], after: Sequence[SliceEndpoint], now: float) -> None:
+    def seen(self, service: Ref, before: Sequence[SliceEndpoint], after: Sequence[SliceEndpoint], now: float) -> None:
         """A slice was replaced. One that leaves and comes back is another pod, or the same: it counts as it was."""
         start, end = common_ends(before, after)
         changed = after[start : len(after) - end]
@@ -47,18 +51,18 @@ class Flaps:
             was = were.get(endpoint.address)
             # One that terminates does not come back.
             if was is not None and was.ready and not endpoint.ready and not endpoint.terminating:
-                self._turned(namespace, endpoint.address, now)
+                self._turned(service, endpoint.address, now)
 
-    def of(self, namespace: str, now: float) -> Mapping[str, tuple[float, ...]]:
-        """The endpoints of *namespace* that turned at least twice not long ago."""
+    def of(self, service: Ref, now: float) -> Mapping[str, tuple[float, ...]]:
+        """The endpoints of *service* that turned at least twice not long ago, by address."""
         self._forget(now)
-        return self._notable.get(namespace, NONE)
+        return self._notable.get(service, NONE)
 
-    def _turned(self, namespace: str, address: str, now: float) -> None:
-        times = (*self._turns.pop((namespace, address), ()), now)[-KEPT:]
-        self._turns[namespace, address] = times
+    def _turned(self, service: Ref, address: str, now: float) -> None:
+        times = (*self._turns.pop((service, address), ()), now)[-KEPT:]
+        self._turns[service, address] = times
         if len(times) >= _FEWEST:
-            self._notable.setdefault(namespace, {})[address] = times
+            self._notable.setdefault(service, {})[address] = times
         self._forget(now)
 
     def _forget(self, now: float) -> None:
@@ -67,8 +71,8 @@ class Flaps:
             if len(self._turns) <= self._most and self._turns[oldest][-1] >= now - MEMORY:
                 return
             del self._turns[oldest]
-            namespace, address = oldest
-            there = self._notable.get(namespace, {})
+            service, address = oldest
+            there = self._notable.get(service, {})
             there.pop(address, None)
             if not there:
-                self._notable.pop(namespace, None)
+                self._notable.pop(service, None)

@@ -85,7 +85,7 @@ def judge(
         last_resort: no endpoint of the backend is left that is ready; those that terminate and serve are all there is.
         pod: its pod.
         lost: why its node cannot be reached.
-        turns: when it turned not ready.
+        turns: when it turned not ready; none where it is taken as it is because no other is ready.
         now: seconds since the epoch.
     """
     if lost is not None and policy.node_lost.action == "Exclude":
@@ -179,21 +179,24 @@ def assess(slices: Iterable[EndpointSlice], port_name: str, policy: Endpoints, f
 def _assess_with(best: Mapping[tuple[str, int], SliceEndpoint], policy: Endpoints, facts: Facts) -> list[Judged]:
     """The thorough way: pods or nodes have something to say."""
 
-    def verdict(endpoint: SliceEndpoint, *, last_resort: bool) -> Verdict:
+    def verdict(endpoint: SliceEndpoint, turns: Mapping[str, tuple[float, ...]], *, last_resort: bool) -> Verdict:
         return judge(
             endpoint,
             policy,
             last_resort=last_resort,
             pod=facts.pods.get(endpoint.pod, UNKNOWN),
             lost=facts.lost.get(endpoint.node),
-            turns=facts.turns.get(endpoint.address, ()),
+            turns=turns.get(endpoint.address, ()),
             now=facts.now,
         )
 
-    judged = [(endpoint, port, verdict(endpoint, last_resort=False)) for (_, port), endpoint in best.items()]
-    if any(one.ready and not one.terminating and found.health is not Health.EXCLUDED for one, _, found in judged):
-        return judged
-    return [(endpoint, port, verdict(endpoint, last_resort=True)) for endpoint, port, _ in judged]
+    # Those that flap come before those that end: they are taken as they are, before anybody is the last resort.
+    judged: list[Judged] = []
+    for turns in (facts.turns, {}) if facts.turns else ({},):
+        judged = [(endpoint, port, verdict(endpoint, turns, last_resort=False)) for (_, port), endpoint in best.items()]
+        if any(one.ready and not one.terminating and found.health is not Health.EXCLUDED for one, _, found in judged):
+            return judged
+    return [(endpoint, port, verdict(endpoint, {}, last_resort=True)) for endpoint, port, _ in judged]
 
 
 def _best(slices: Iterable[EndpointSlice], port_name: str) -> dict[tuple[str, int], SliceEndpoint]:

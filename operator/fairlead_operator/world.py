@@ -154,7 +154,7 @@ class World:
     def facts(self, service: Ref, policy: Endpoints) -> Facts:
         """What is known of the pods and nodes behind a Service, beyond its slices."""
         namespace = service.namespace
-        turns = self._flaps.of(namespace, self.now)
+        turns = self._flaps.of(service, self.now)
         return Facts(self._notable.get(namespace, {}), self.lost(policy), turns, self.now)
 
     def pod_states(self, namespace: str) -> Mapping[str, PodState]:
@@ -309,8 +309,8 @@ class World:
                 del self._slices_of[before.service]
             del self._slices[ref]
         everybody = self._concerns_all(before, value)
-        if before is not None and value is not None:
-            self._flaps.seen(ref.namespace, before.endpoints, value.endpoints, self.now)
+        if before is not None and value is not None and before.service == value.service:
+            self._flaps.seen(value.service, before.endpoints, value.endpoints, self.now)
         if value is not None:
             self._slices[ref] = value
             self._slices_of.setdefault(value.service, {})[ref] = value

@@ -24,7 +24,11 @@ POLICY = Endpoints()
 
 
 def _slice(*ready: bool) -> Raw:
-    return endpoint_slice("web", 8080, [endpoint(f"10.0.0.{n}", ready=one) for n, one in enumerate(ready, start=1)])
+    return _slice_of("web", *ready)
+
+
+def _slice_of(name: str, *ready: bool) -> Raw:
+    return endpoint_slice(name, 8080, [endpoint(f"10.0.0.{n}", ready=one) for n, one in enumerate(ready, start=1)])
 
 
 def _world() -> World:
@@ -75,6 +79,30 @@ def test_the_only_one_that_is_ready_is_not_kept_out() -> None:
         _flip(world, float(at), first=False)
 
     assert _says(world, 9.6)[0] == [Health.EXCLUDED, Health.HEALTHY]
+
+
+def test_a_pod_of_three_services_turns_once_when_it_turns_once() -> None:
+    """Its endpoint turns in each of them."""
+    world = _world()
+    names = ("web", "web-a", "web-b")
+    for at in (1.0, 2.0):
+        for name in names:
+            for ready in (True, False, True):
+                world.now = at
+                world.apply(_slice_of(name, True, ready))
+
+    assert _says(world, 2.6) == ([Health.HEALTHY, Health.HEALTHY], NEVER)
+
+
+def test_one_that_flaps_comes_before_one_that_ends() -> None:
+    """It is the only one that is ready, so it is taken as it is; the other keeps its sessions and gets no new ones."""
+    world = _world()
+    for at in range(1, 10):
+        _flip(world, float(at))
+    leaving = endpoint("10.0.0.1", ready=False, serving=True, terminating=True)
+    world.apply(endpoint_slice("web", 8080, [leaving, endpoint("10.0.0.2")]))
+
+    assert _says(world, 9.6)[0] == [Health.DRAINING, Health.HEALTHY]
 
 
 def test_an_endpoint_that_ends_has_not_flapped() -> None:
@@ -147,16 +175,16 @@ async def test_the_lane_takes_it_in_again_when_its_time_has_come() -> None:
     assert plane._next_turn() is None
 
 
-def _turns(flaps: Flaps, namespace: str, address: str, *times: float) -> None:
+def _turns(flaps: Flaps, name: str, address: str, *times: float) -> None:
     ready, not_ready = (
         read_slice(endpoint_slice("web", 8080, [endpoint(address, ready=one)])).endpoints for one in (True, False)
     )
     for at in times:
-        flaps.seen(namespace, ready, not_ready, at)
+        flaps.seen(service_ref(name), ready, not_ready, at)
 
 
-def test_what_is_an_hour_old_is_forgotten_in_every_namespace() -> None:
-    """Of a namespace that was deleted nobody asks any more."""
+def test_what_is_an_hour_old_is_forgotten_of_every_service() -> None:
+    """Of one that was deleted nobody asks any more."""
     flaps = Flaps()
     _turns(flaps, "gone", "10.0.0.1", 1.0, 2.0)
     _turns(flaps, "gone", "10.0.0.2", 3.0)
@@ -164,11 +192,11 @@ def test_what_is_an_hour_old_is_forgotten_in_every_namespace() -> None:
 
     _turns(flaps, "there", "10.0.1.1", MEMORY + 2.5)
     assert len(flaps) == 2
-    assert flaps.of("gone", 3.5) == {}
+    assert flaps.of(service_ref("gone"), 3.5) == {}
     _turns(flaps, "there", "10.0.1.1", MEMORY + 3.5)
     assert len(flaps) == 1
-    assert flaps.of("there", MEMORY + 3.5) == {"10.0.1.1": (MEMORY + 2.5, MEMORY + 3.5)}
-    assert flaps.of("elsewhere", 3 * MEMORY) == {}
+    assert flaps.of(service_ref("there"), MEMORY + 3.5) == {"10.0.1.1": (MEMORY + 2.5, MEMORY + 3.5)}
+    assert flaps.of(service_ref("elsewhere"), 3 * MEMORY) == {}
     assert len(flaps) == 0
 
 
@@ -178,7 +206,7 @@ def test_who_turns_again_is_remembered_for_longer() -> None:
     _turns(flaps, "a", "10.0.0.2", 2.0)
     _turns(flaps, "a", "10.0.0.1", 3.0)
 
-    assert flaps.of("a", MEMORY + 2.5) == {"10.0.0.1": (1.0, 3.0)}
+    assert flaps.of(service_ref("a"), MEMORY + 2.5) == {"10.0.0.1": (1.0, 3.0)}
     assert len(flaps) == 1
 
 
@@ -188,4 +216,4 @@ def test_of_too_many_those_that_turned_last_are_remembered() -> None:
         _turns(flaps, "a", f"10.0.0.{number}", number + 0.1, number + 0.2)
 
     assert len(flaps) == 3
-    assert set(flaps.of("a", 5.0)) == {"10.0.0.2", "10.0.0.3", "10.0.0.4"}
+    assert set(flaps.of(service_ref("a"), 5.0)) == {"10.0.0.2", "10.0.0.3", "10.0.0.4"}
