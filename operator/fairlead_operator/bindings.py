@@ -177,6 +177,21 @@ def turns(world: World, binding: Binding) -> float:
     )
 
 
+def flaps_freely(world: World, service: Ref, some: Iterable[Binding]) -> bool:
+    """Endpoints of *service* flap, and no other is ready that would keep them out; *some*: the clusters over it."""
+    flapping = world.flapping(service)
+    if not flapping:
+        return False
+    if any(binding.endpoints.flapping.action == "Ignore" for binding in some):
+        return True
+    return all(
+        endpoint.address in flapping
+        for entry in world.slices(service)
+        for endpoint in entry.endpoints
+        if endpoint.ready and not endpoint.terminating
+    )
+
+
 class Survey(NamedTuple):
     """The endpoints behind a policy.
 

@@ -7,7 +7,7 @@ for a time that grows (``health``), so that most of its flips change nothing; it
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from fairlead_operator.api.core import SliceEndpoint
@@ -21,6 +21,9 @@ MEMORY: Final = 3600.0
 MOST: Final = 65536
 #: Fewer than these are no flapping under any policy.
 _FEWEST: Final = 2
+#: Turns within so many seconds that are flapping whatever a policy says.
+OFTEN: Final = 3
+RECENT: Final = 60.0
 NONE: Final[Mapping[str, tuple[float, ...]]] = {}
 
 
@@ -57,6 +60,11 @@ class Flaps:
         """The endpoints of *service* that turned at least twice not long ago, by address."""
         self._forget(now)
         return self._notable.get(service, NONE)
+
+    def flapping(self, service: Ref, now: float) -> Collection[str]:
+        """The addresses of those that turned so often not long ago that no policy would call it chance."""
+        recent = {address for address, times in self.of(service, now).items() if len(times) >= OFTEN}
+        return {address for address in recent if self._turns[service, address][-OFTEN] > now - RECENT}
 
     def _turned(self, service: Ref, address: str, now: float) -> None:
         times = (*self._turns.pop((service, address), ()), now)[-KEPT:]

@@ -17,6 +17,7 @@ from fairlead_operator.answers import Answers
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
 from fairlead_operator.api.pods import Pod
 from fairlead_operator.assignments import Assignments
+from fairlead_operator.damping import Damping
 from fairlead_operator.fault_log import FaultLog
 from fairlead_operator.fleet import Fleet
 from fairlead_operator.gateways.access import EVERYTHING, Access
@@ -124,6 +125,7 @@ class ControlPlane:
         self._settle, self._status_from = settle, 0.0
         self._now = now
         self._turns = Turns(self.world)
+        self._damping = Damping()
         self._assignments = Assignments(self.world)
         self._serves, self.served_at = asyncio.Event(), 0.0
         self._services: dict[Ref, None] = {}
@@ -254,7 +256,7 @@ class ControlPlane:
             self.run_config()
         if _is_due(self._status_due(), now):
             self.run_status()
-        lanes = (self._endpoints.due(), self._config.due(), self._status_due(), self._next_turn())
+        lanes = (self._endpoints.due(), self._config.due(), self._status_due(), self._next_turn(), self._damping.due())
         dues = [due for due in lanes if due is not None]
         if self._timer is not None:
             self._timer.cancel()
@@ -264,6 +266,10 @@ class ControlPlane:
         """Services with an endpoint that was held back, and whose time has come: as if it had changed."""
         for service in self._turns.take(self._now().timestamp()):
             self._for_endpoints.add(f"an endpoint of {service} that was held back", now)
+            self._services[service] = None
+            self._endpoints.mark(now)
+        for service in self._damping.take(now):
+            self._for_endpoints.add(f"{service}, all of whose endpoints flap", now)
             self._services[service] = None
             self._endpoints.mark(now)
 
@@ -293,6 +299,7 @@ class ControlPlane:
             self._faults.tell(fault)
         self._tally.reconciled(self.reconciled)
         self._turns.reconciled(self.reconciled)
+        self._damping.retain(set(self.reconciled.bindings))
         self._assignments.forget()
         self._statuses.reconciled(self.reconciled, held)
         snapshots = self._translator.run(self.reconciled.proxies)
@@ -325,13 +332,15 @@ class ControlPlane:
 
     def run_endpoints(self) -> None:
         """The endpoint lane: the load assignments of the Services that changed, and nothing else."""
-        self.world.now = self._now().timestamp()
-        self._endpoints.ran(self._time())
+        self.world.now, now = self._now().timestamp(), self._time()
+        self._endpoints.ran(now)
         services, self._services = self._services, {}
         cause = self._for_endpoints.take(self._time())
         turned = False
         counted: set[Ref] = set()
         for service in services:
+            if self._damping.holds(service, now):
+                continue
             counted.update(self._tally.changed(service))
             try:
                 turned |= self._run_endpoints_of(service, cause)
@@ -346,7 +355,10 @@ class ControlPlane:
         """Whether the config lane has to follow."""
         turned = False
         self._turns.note(service, self.reconciled)
-        for name, (binding, keys) in self.reconciled.bindings.get(service, {}).items():
+        over = self.reconciled.bindings.get(service, {})
+        flaps = bindings.flaps_freely(self.world, service, (binding for binding, _ in over.values()))
+        self._damping.passed(service, self._time(), flaps=flaps)
+        for name, (binding, keys) in over.items():
             turned |= bindings.asked_otherwise(self.world, binding)
             assignment = self._assignments.of(binding)
             turned |= bindings.ejects_otherwise(binding, assignment)

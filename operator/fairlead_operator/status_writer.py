@@ -1,4 +1,7 @@
-"""Writes the status of policies to the cluster: only what differs, one write in flight for each, the latest wins."""
+"""Writes the status of policies to the cluster: only what differs, one write in flight for each, the latest wins.
+
+A policy that changes again and again (a pod that flaps) is written now and then: each write goes to everybody who watches.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from fairlead_operator.api.meta import Ref
+from fairlead_operator.bucket import Bucket
 from fairlead_operator.sources.backoff import Backoff
 from fairlead_operator.sources.client import ApiError
 from fairlead_operator.sources.policies import PATH, PLURAL, seen
@@ -18,6 +22,10 @@ log = logging.getLogger(__name__)
 
 #: Writes at the same time, over all policies.
 MOST: Final = 16
+
+#: Writes of one policy at once, and seconds until it may have one more.
+BURST: Final = 20
+EVERY: Final = 2.0
 
 Status = dict[str, Any]
 
@@ -45,6 +53,7 @@ def difference(old: Any, new: Any) -> dict[str, Any]:
 class _Entry:
     """One policy: what it has, what it should have, and what became of the last write."""
 
+    bucket: Bucket
     uid: str = ""
     version: int = 0
     actual: Status = field(default_factory=dict)
@@ -81,12 +90,13 @@ class StatusWriter:
         client: Patcher,
         *,
         backoff: tuple[float, float] = (0.2, 30.0),
+        pace: tuple[float, float] = (BURST, EVERY),
         on_written: Callable[[Ref, str, Status, Status], None] = _nobody,
     ) -> None:
-        """*on_written* is told of each write: the policy, its uid, the status before and after."""
+        """*on_written* is told of each write: the policy, its uid, the status before and after. *pace*: of one policy."""
         self._on_written = on_written
         self.writes = self.failures = 0
-        self._client, self._backoff = client, backoff
+        self._client, self._backoff, self._pace = client, backoff, pace
         self._entries: dict[Ref, _Entry] = {}
         self._slots = asyncio.Semaphore(MOST)
         self._active, self._may = True, _always
@@ -112,7 +122,9 @@ class StatusWriter:
     def seen(self, ref: Ref, raw: dict[str, Any]) -> None:
         """The policy as the API server shows it. Somebody else's status is written over."""
         now = seen(raw)
-        entry = self._entries.setdefault(ref, _Entry())
+        entry = self._entries.get(ref)
+        if entry is None:
+            entry = self._entries[ref] = _Entry(Bucket(*self._pace))
         if entry.uid != now.uid:
             entry.uid, entry.version, entry.written = now.uid, 0, None
         if now.version >= entry.version:
@@ -148,6 +160,9 @@ class StatusWriter:
         backoff, told = Backoff(*self._backoff), ""
         try:
             while entry.due():
+                if not entry.bucket.take(now := asyncio.get_running_loop().time()):
+                    await asyncio.sleep(entry.bucket.wait(now))
+                    continue  # what is wanted may be what there is, meanwhile
                 try:
                     async with self._slots:
                         if not self._may():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from fairlead_operator.api.meta import Ref
+from fairlead_operator.bucket import Bucket
 from fairlead_operator.events.transitions import Transition
 
 #: Events at once, and seconds until there is room for one more. A rollout of ten pods fits; a flapping pod does not.
@@ -20,30 +20,12 @@ ALL_EVERY: Final = 0.5
 LONGEST: Final = 1024
 
 
-@dataclass(slots=True)
-class _Bucket:
-    """Room for events, filled at a rate."""
-
-    burst: float
-    every: float
-    room: float
-    at: float
-
-    def take(self, now: float) -> bool:
-        self.room = min(self.burst, self.room + max(0.0, now - self.at) / self.every)
-        self.at = now
-        if self.room < 1:
-            return False
-        self.room -= 1
-        return True
-
-
 class Limit:
     """One for a process. *now* is any clock in seconds that does not go back."""
 
     def __init__(self) -> None:
-        self._all: _Bucket | None = None
-        self._policies: dict[Ref, _Bucket] = {}
+        self._all = Bucket(ALL_BURST, ALL_EVERY)
+        self._policies: dict[Ref, Bucket] = {}
         self._left_out: dict[Ref, int] = {}
         self._last: dict[Ref, dict[Transition, float]] = {}
 
@@ -54,8 +36,7 @@ class Limit:
             del said[old]
         if one in said:
             return None
-        bucket = self._policies.setdefault(ref, _Bucket(BURST, EVERY, BURST, now))
-        self._all = self._all or _Bucket(ALL_BURST, ALL_EVERY, ALL_BURST, now)
+        bucket = self._policies.setdefault(ref, Bucket(BURST, EVERY))
         if not (bucket.take(now) and self._all.take(now)):
             self._left_out[ref] = self._left_out.get(ref, 0) + 1
             return None

@@ -105,6 +105,22 @@ async def test_while_a_write_is_in_flight_the_latest_wins() -> None:
     assert (writer.writes, api.status) == (2, {"a": 4})
 
 
+async def test_a_policy_that_changes_again_and_again_is_written_now_and_then_and_to_the_end() -> None:
+    api = Api()
+    writer = StatusWriter(api, pace=(3, 0.5))
+    writer.seen(SHOP, api.raw())
+    for number in range(10):
+        writer.write(SHOP, {"a": number})
+        await settle()
+    assert (writer.writes, api.status) == (3, {"a": 2})
+
+    async with asyncio.timeout(5):
+        while api.status != {"a": 9}:
+            api.changed.clear()
+            await api.changed.wait()
+    assert writer.writes == 4
+
+
 async def test_the_event_of_the_own_write_causes_none() -> None:
     api = Api()
     writer = StatusWriter(api)
