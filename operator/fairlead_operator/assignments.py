@@ -74,7 +74,8 @@ class Assignments:
     def of(self, binding: Binding) -> LoadAssignment:
         """As ``bindings.load_assignment``."""
         slices = list(self._world.slices(binding.source))
-        if len(slices) != 1 or not _plain(binding) or self._world.facts(binding.source, binding.endpoints).any:
+        facts = self._world.facts(binding.source, binding.endpoints)
+        if len(slices) != 1 or not _plain(binding) or facts.concern(slices[0].endpoints):
             self._known.pop(binding.cluster, None)
             return bindings.load_assignment(self._world, binding)
         known = self._known.get(binding.cluster)

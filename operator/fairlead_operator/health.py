@@ -60,6 +60,11 @@ class Facts(NamedTuple):
         """The conditions of the slices are not all that counts."""
         return bool(self.pods or self.lost or self.turns)
 
+    def concern(self, endpoints: Iterable[SliceEndpoint]) -> bool:
+        """The same, of these endpoints: others of the namespace or cluster are what they are."""
+        pods, lost, turns = self.pods, self.lost, self.turns
+        return self.any and any(one.pod in pods or one.node in lost or one.address in turns for one in endpoints)
+
 
 NO_FACTS: Final = Facts()
 
@@ -161,7 +166,7 @@ def assess(slices: Iterable[EndpointSlice], port_name: str, policy: Endpoints, f
     During an update of slices an endpoint may stand in two of them: the one that is ready counts.
     """
     best = _best(slices, port_name)
-    if facts.any:
+    if facts.concern(best.values()):
         return _assess_with(best, policy, facts)
     last_resort = not any(endpoint.ready and not endpoint.terminating for endpoint in best.values())
     # The conditions alone decide, and few combinations of them occur.

@@ -91,7 +91,7 @@ class ControlPlane:
         self._late_refusals = LateRefusals(store.current)
         self._fleet = Fleet(proxies)
         self._tally = Tally()
-        self._faults = FaultLog()
+        self._faults, self._peers = FaultLog(), peers
         self._statuses = Statuses(
             self.world,
             fleet=self._fleet,
@@ -419,8 +419,12 @@ class ControlPlane:
 
     @property
     def slowest(self) -> float:
-        """Seconds that the slowest change of endpoints took in the last hour to reach every proxy; 0: there was none."""
-        return self._slowest.seconds(self._time())
+        """Seconds that the slowest change of endpoints took in the last hour to reach every proxy; 0: there was none.
+
+        Those of other replicas too.
+        """
+        own = self._slowest.seconds(self._time())
+        return max(own, self._peers.slowest()) if self._peers is not None else own
 
     def mark_config(self) -> None:
         """Another outcome is due: a proxy has refused something, or accepted what was refused before."""
@@ -458,6 +462,8 @@ class ControlPlane:
         self._status.ran()
         if self._config.due() is not None:
             return  # the world is ahead of what was reconciled; that run asks for this one again
+        if self._peers is not None:
+            self._peers.took(self._slowest.seconds(self._time()))
         self._statuses.slowest(self.slowest)
         again = self._statuses.run(self.reconciled)
         crowd = checks.crowd(self._statuses.connected())

@@ -84,6 +84,7 @@ class World:
         self._captured: capture.Addresses | None = None
         self._slices: dict[Ref, EndpointSlice] = {}
         self._slices_of: dict[Ref, dict[Ref, EndpointSlice]] = {}
+        self._services_of_pods: dict[str, dict[str, list[Ref]]] = {}
         self._by_kind: dict[str, dict[Ref, Any]] = {
             "LoadBalancerPolicy": self.policies,
             "Backend": self.backends,
@@ -189,13 +190,15 @@ class World:
         return {endpoint.node for entry in self._slices.values() for endpoint in entry.endpoints} - {""}
 
     def _services_of(self, pod: Ref) -> tuple[Ref, ...]:
-        """The Services that have *pod* among their endpoints. Asked rarely, so by looking through."""
-        found = {
-            entry.service
-            for entry in self._slices.values()
-            if entry.ref.namespace == pod.namespace and any(one.pod == pod.name for one in entry.endpoints)
-        }
-        return tuple(sorted(found))
+        """The Services that have *pod* among their endpoints. Asked rarely, or for many pods while no slice changes."""
+        of_pods = self._services_of_pods.get(pod.namespace)
+        if of_pods is None:
+            of_pods = self._services_of_pods[pod.namespace] = {}
+            for service, entries in self._slices_of.items():
+                if service.namespace == pod.namespace:
+                    for name in {one.pod for entry in entries.values() for one in entry.endpoints}:
+                        of_pods.setdefault(name, []).append(service)
+        return tuple(sorted(of_pods.get(pod.name, ())))
 
     def valid_policies(self) -> list[LoadBalancerPolicy]:
         """The policies that could be read, the older first: the order in which conflicts are decided."""
@@ -306,6 +309,7 @@ class World:
         before = self._slices.get(ref)
         if before == value:
             return NOTHING
+        self._services_of_pods.pop(ref.namespace, None)
         if before is not None:
             siblings = self._slices_of[before.service]
             del siblings[ref]

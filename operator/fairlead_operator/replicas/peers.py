@@ -6,11 +6,13 @@ saw them pass, since clocks of different machines may differ; or before, when it
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from fairlead_operator.api.meta import Ref
+from fairlead_operator.propagation import pre_stop
 from fairlead_operator.replicas.report import NOBODY, FleetReport, Share
 from fairlead_operator.status import Rollout
 
@@ -39,6 +41,7 @@ class Peers:
         self.name, self._lasting = name, lasting
         self._connected: dict[str, int] = {}
         self._shares: dict[Ref, Share] = {}
+        self._slowest = 0.0
         self._others: dict[str, _Heard] = {}
         self._hearing_since = float("-inf")
 
@@ -46,7 +49,7 @@ class Peers:
 
     @property
     def own(self) -> FleetReport:
-        return FleetReport(dict(self._connected), dict(self._shares))
+        return FleetReport(dict(self._connected), dict(self._shares), self._slowest)
 
     def serves(self, connected: Mapping[str, int]) -> None:
         """So many proxies of each key are connected here."""
@@ -59,6 +62,10 @@ class Peers:
             self._shares[ref] = share
         else:
             self._shares.pop(ref, None)
+
+    def took(self, seconds: float) -> None:
+        """So long the slowest change took to reach them."""
+        self._slowest = math.ceil(seconds * 10) / 10
 
     def forget(self, ref: Ref) -> None:
         """The policy is no more."""
@@ -106,6 +113,10 @@ class Peers:
             total.update(heard.report.connected)
         return dict(total)
 
+    def slowest(self) -> float:
+        """Seconds that the slowest change took to reach the proxies of the others."""
+        return max((heard.report.slowest for heard in self._others.values()), default=0.0)
+
     def total(self, ref: Ref, generation: int, rollout: Rollout) -> Rollout:
         """*rollout*, which is this replica's, with the proxies of the others."""
         reports = [heard.report for heard in self._others.values()]
@@ -129,6 +140,6 @@ def _connected(reports: Iterable[FleetReport], keys: Iterable[str]) -> int:
 
 
 def _difference(old: FleetReport, new: FleetReport) -> Doubt:
-    if old.connected != new.connected:
+    if old.connected != new.connected or pre_stop(old.slowest) != pre_stop(new.slowest):
         return None
     return {ref for ref in old.policies.keys() | new.policies.keys() if old.policies.get(ref) != new.policies.get(ref)}

@@ -7,6 +7,7 @@ how many of them have. A policy that none of them has is left out.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -43,10 +44,15 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FleetReport:
-    """The proxies of one replica: how many of each key, and how far they are with each policy."""
+    """The proxies of one replica: how many of each key, and how far they are with each policy.
+
+    Attributes:
+        slowest: seconds that the slowest change of endpoints took to reach them all (``propagation``), in tenths.
+    """
 
     connected: Mapping[str, int] = field(default_factory=dict)
     policies: Mapping[Ref, Share] = field(default_factory=dict)
+    slowest: float = 0.0
 
 
 NOBODY: Final = FleetReport()
@@ -75,7 +81,8 @@ def _row(share: Share) -> list[Any]:
 def _text(report: FleetReport, rows: Mapping[str, list[Any]]) -> str:
     connected = {key: count for key, count in sorted(report.connected.items()) if count}
     # Escaped, so that characters are bytes; readable, because people look at it too.
-    return json.dumps({"connected": connected, "policies": rows}, separators=(",", ":"))
+    slowest = {"slowest": report.slowest} if report.slowest else {}
+    return json.dumps({"connected": connected, "policies": rows, **slowest}, separators=(",", ":"))
 
 
 def decode(text: str) -> FleetReport:
@@ -84,9 +91,10 @@ def decode(text: str) -> FleetReport:
         raw = json.loads(text)
         connected = {str(key): int(count) for key, count in raw["connected"].items()}
         policies = {_ref(name): _share(*row) for name, row in raw["policies"].items()}
+        slowest = float(raw.get("slowest", 0))
     except (TypeError, LookupError, AttributeError, RecursionError) as error:
         raise ValueError(f"no report of a replica: {error!r}") from None
-    return FleetReport(connected, policies)
+    return FleetReport(connected, policies, slowest if 0 <= slowest < math.inf else 0.0)
 
 
 def _ref(name: str) -> Ref:

@@ -69,6 +69,20 @@ def test_only_what_changed_is_in_doubt(peers: Peers) -> None:
     assert peers.gone("two") == set()
 
 
+def test_the_slowest_change_is_that_of_the_slowest_replica(peers: Peers) -> None:
+    """A pod has to serve on until the proxies of all replicas know that it ends."""
+    assert peers.slowest() == 0
+    assert peers.heard("two", FleetReport({"edge": 2}, {}, 0.3), "1", 0) is None
+    assert peers.heard("two", FleetReport({"edge": 2}, {}, 0.4), "2", 0) == set()  # the advice is the same
+    assert peers.heard("two", FleetReport({"edge": 2}, {}, 2.6), "3", 0) is None
+    assert peers.slowest() == 2.6
+    peers.took(0.412)
+    assert decode(encode(peers.own)).slowest == 0.5
+    assert decode('{"connected": {}, "policies": {}, "slowest": NaN}').slowest == 0
+    peers.gone("two")
+    assert peers.slowest() == 0
+
+
 def test_ones_own_report_is_not_heard(peers: Peers) -> None:
     assert peers.heard("one", report(7), "a", 0) == set()
     assert peers.others == []
