@@ -192,7 +192,7 @@ class Operator:
         trust = Trust(
             self.client,
             self.options.trust,
-            sidecars=sidecars(lambda uid: pods.by_uid(uid) is not None, self.plane.key_of),
+            sidecars=sidecars(lambda uid: pods.by_uid(uid) is not None, self.plane.sidecar_keys.of_subject),
             namespaces=pods.namespaces,
             timings=self.options.timings,
         )

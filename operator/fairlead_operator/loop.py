@@ -15,7 +15,6 @@ from typing import Any
 from fairlead_operator import advice, bindings, checks, reconcile, sidecars
 from fairlead_operator.answers import Answers
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
-from fairlead_operator.api.pods import Pod
 from fairlead_operator.assignments import Assignments
 from fairlead_operator.damping import Damping
 from fairlead_operator.fault_log import FaultLog
@@ -30,6 +29,7 @@ from fairlead_operator.quarantine import Quarantine
 from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
 from fairlead_operator.replicas.peers import Doubt, Peers
+from fairlead_operator.sidecar_keys import SidecarKeys
 from fairlead_operator.status import Ejected
 from fairlead_operator.statuses import Statuses, StatusSink
 from fairlead_operator.tally import Tally
@@ -55,6 +55,7 @@ class ControlPlane:
         reconciled: what was made of it last.
         errors: of objects that could not be read.
         answers: hears what the proxies answer: the observer of the xDS server.
+        sidecar_keys: whose configuration each sidecar gets.
     """
 
     def __init__(
@@ -84,7 +85,14 @@ class ControlPlane:
         self._closed: advice.Closed = {}
         self._crowd: dict[str, int] = {}
         self._on_config: list[Callable[[], None]] = []
-        self._proxies, self._move = proxies, move
+        self._proxies = proxies
+        self.sidecar_keys = SidecarKeys(
+            self.world.pods,
+            published=lambda: self.reconciled.proxies,
+            lacking=self.mark_config,
+            proxies=proxies,
+            move=move,
+        )
         self._translator = Translator()
         self._quarantine = Quarantine()
         self._refused_secrets = RefusedSecrets()
@@ -204,28 +212,6 @@ class ControlPlane:
         """Names of the gateways that policies name."""
         return {key for key in self.reconciled.proxies if not sidecars.is_sidecar(key)}
 
-    def key_of(self, namespace: str, pod: str, uid: str) -> str | None:
-        """The key of a pod's sidecar, for the authenticator.
-
-        Empty: the pod is not known yet, and its proxy is moved as soon as it is. None: it has no sidecar of ours.
-        """
-        known = self.world.pods.by_uid(uid)
-        if known is None:
-            return ""
-        if (known.ref.namespace, known.ref.name) != (namespace, pod):
-            return None
-        return self._key(known) if known.injected else None
-
-    def _key(self, pod: Pod) -> str:
-        """The key of *pod*, if its configuration is published already; else empty: the config lane comes back to it."""
-        group = self.world.pods.group(pod)
-        if group is None:
-            return ""
-        if group.empty or group.key in self.reconciled.proxies:
-            return group.key
-        self._config.mark(self._time())
-        return ""
-
     # --- the lanes
 
     def _changed(self, changed: Changed, what: str) -> None:
@@ -235,7 +221,7 @@ class ControlPlane:
             self._config.mark(now)
         if changed.pod is not None:
             if changed.pod.injected:
-                self._key(changed.pod)  # a new group, perhaps of a proxy that another replica serves
+                self.sidecar_keys.of(changed.pod)  # a new group, perhaps of a proxy that another replica serves
             self.move_sidecars(changed.pod.uid)
             if self._config.due() is not None:
                 self._for_config.add(what, now)
@@ -392,19 +378,8 @@ class ControlPlane:
         self._published(key, changes, self._why_handover)
 
     def move_sidecars(self, uid: str = "") -> None:
-        """Give the sidecar of pod *uid* (default: every one) the key that it should have, if that is not its own.
-
-        Before keys are dropped: a proxy must never be without configuration between two of them.
-        """
-        for proxy in self._proxies():
-            subject = proxy.identity.pod_uid
-            if not subject or (uid and uid != subject) or (proxy.key and not sidecars.is_sidecar(proxy.key)):
-                continue
-            pod = self.world.pods.by_uid(subject)
-            if pod is None:  # it is gone, or ends: it keeps what it has
-                self._move(proxy, "")
-            elif key := self._key(pod):
-                self._move(proxy, key)
+        """Before keys are dropped."""
+        self.sidecar_keys.move(uid)
 
     def _published(self, key: str, changes: Changes, cause: Cause) -> None:
         if changes:

@@ -30,7 +30,7 @@ class Scene:
         self.plane.synced()
 
     def connect(self, name: str, client: Client | None = None) -> Link:
-        key = self.plane.key_of(NAMESPACE, name, f"uid-{name}")
+        key = self.plane.sidecar_keys.of_subject(NAMESPACE, name, f"uid-{name}")
         assert key is not None
         identity = Identity(NAMESPACE, "default", name, f"uid-{name}")
         link = self.wire.connect(self.plane.answers, client or DeltaClient(name), identity=identity, key=key)
@@ -68,10 +68,10 @@ async def test_a_sidecar_gets_the_policies_that_select_its_pod_and_is_counted() 
 async def test_who_is_no_sidecar_gets_no_key() -> None:
     scene = Scene(on("front", 8080), pod("a", FRONT), pod("bare", FRONT, sidecar=False))
 
-    assert scene.plane.key_of(NAMESPACE, "bare", "uid-bare") is None
-    assert scene.plane.key_of(NAMESPACE, "other-name", "uid-a") is None
-    assert scene.plane.key_of("elsewhere", "a", "uid-a") is None
-    assert scene.plane.key_of(NAMESPACE, "unknown", "uid-unknown") == ""
+    assert scene.plane.sidecar_keys.of_subject(NAMESPACE, "bare", "uid-bare") is None
+    assert scene.plane.sidecar_keys.of_subject(NAMESPACE, "other-name", "uid-a") is None
+    assert scene.plane.sidecar_keys.of_subject("elsewhere", "a", "uid-a") is None
+    assert scene.plane.sidecar_keys.of_subject(NAMESPACE, "unknown", "uid-unknown") == ""
 
 
 async def test_a_pod_that_is_not_known_yet_is_served_as_soon_as_it_is() -> None:
