@@ -80,17 +80,18 @@ def _endpoints(before: Status, after: Status) -> Iterator[Transition]:
     in_doubt = 0 < ready <= len(ended)  # whoever ends may be what is ready now: allTerminating
     gone = [one for one in lost if one in replaced or (one in ended and not in_doubt)]
     # A pod that has just come is not ready yet, and that is no news. As many have come as there are more, and are gone.
-    newcomers = max(0, _total(after) - _total(before) + len(gone))
+    newcomers, fell = max(0, _total(after) - _total(before) + len(gone)), 0
     for key, one in new.items():
         health = text(one, "health")
         if newcomers and key not in old and health == "Excluded":
             newcomers -= 1
         elif key not in old or text(old[key], "health") != health:
+            fell += key not in old
             # Ending is what pods do when they are told to.
-            yield Transition(health != "Draining", f"Endpoint{health}", f"{_who(one)}: {text(one, 'reason')}")
+            yield Transition(not _ends(one), f"Endpoint{health}", f"{_who(one)}: {text(one, 'reason')}")
     back = [one for one in lost if one not in replaced and one not in ended]
     # Whoever is not listed any more is healthy, or is not there: the count of the healthy tells which.
-    if back and ready - ready_before >= len(back):
+    if back and ready - ready_before + fell >= len(back):
         for one in back:
             yield Transition(False, "EndpointHealthy", f"{_who(one)}: healthy")
 

@@ -101,6 +101,25 @@ def test_endpoints_that_leave_and_come_back() -> None:
     ]
 
 
+def test_one_that_comes_back_while_another_one_fails_is_told_too() -> None:
+    before = status(ready=2, unhealthyEndpoints=[unfit(1)])
+    after = status(ready=2, unhealthyEndpoints=[unfit(2)])
+
+    assert [(one.reason, one.note) for one in transitions(before, after)] == [
+        ("EndpointExcluded", "shop/web:http: pod web-2 (10.0.0.2:80): not ready"),
+        ("EndpointHealthy", "shop/web:http: pod web-1 (10.0.0.1:80): healthy"),
+    ]
+
+
+def test_a_pod_that_ends_and_serves_no_longer_is_no_warning() -> None:
+    draining = unfit(1, "Draining", "terminating: keeps its sessions, gets no new ones")
+    ended = unfit(1, "Excluded", "terminating and no longer serving")
+
+    (one,) = transitions(status(unhealthyEndpoints=[draining]), status(unhealthyEndpoints=[ended]))
+
+    assert (one.warning, one.reason) == (False, "EndpointExcluded")
+
+
 def test_an_endpoint_that_is_listed_no_more_because_it_is_gone_is_not_called_healthy() -> None:
     assert transitions(status(ready=2, unhealthyEndpoints=[unfit(1)]), status(ready=2)) == []
 
@@ -154,7 +173,8 @@ def test_who_has_lost_its_address_or_name_to_another_one_is_not_called_healthy(c
 def test_one_of_the_address_of_another_backend_has_not_taken_it() -> None:
     other = unfit(1, backend="shop/other:http", pod="web-4")
     assert transitions(status(ready=2, unhealthyEndpoints=[unfit(1)]), status(ready=2, unhealthyEndpoints=[other])) == [
-        Transition(True, "EndpointExcluded", "shop/other:http: pod web-4 (10.0.0.1:80): not ready")
+        Transition(True, "EndpointExcluded", "shop/other:http: pod web-4 (10.0.0.1:80): not ready"),
+        Transition(False, "EndpointHealthy", "shop/web:http: pod web-1 (10.0.0.1:80): healthy"),
     ]
 
 
