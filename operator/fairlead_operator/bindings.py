@@ -171,10 +171,15 @@ def turns(world: World, binding: Binding) -> float:
     """When one of its endpoints is judged otherwise though nothing was heard: seconds since the epoch."""
     return min(
         health.until(_assess(world, one.source, one.port_name, binding.endpoints))
-        if world.facts(one.source, binding.endpoints).any
+        if _concerned(world, one.source, binding.endpoints)
         else health.NEVER
         for one in (Fallback(binding.source, binding.port_name), *binding.fallbacks)
     )
+
+
+def _concerned(world: World, source: Ref, policy: Endpoints) -> bool:
+    facts = world.facts(source, policy)
+    return facts.any and any(facts.concern(entry.endpoints) for entry in world.slices(source))
 
 
 def flaps_freely(world: World, service: Ref, some: Iterable[Binding]) -> bool:

@@ -332,7 +332,7 @@ class ControlPlane:
                 turned |= self._run_endpoints_of(service, cause)
             except Exception:  # noqa: BLE001 - a mistake of ours: the config lane meets it again, and says whose it is
                 turned = True
-        self.mark_status(counted)
+        self._doubt_statuses(counted)  # whoever runs a lane looks what is due next
         if turned:  # a side of a split has died or come alive, or pods are asked otherwise: routes and clusters follow
             self._for_config.put_back(cause)
             self.run_config()
@@ -423,10 +423,13 @@ class ControlPlane:
 
     def mark_status(self, policies: set[Ref] | None = None) -> None:
         """Some of *policies* may have another status now; ``None``: of all."""
-        self._statuses.doubt(policies)
-        self._status.mark(self._time())
+        self._doubt_statuses(policies)
         if self._synced:
             self._run_due()
+
+    def _doubt_statuses(self, policies: set[Ref] | None) -> None:
+        self._statuses.doubt(policies)
+        self._status.mark(self._time())
 
     def _status_due(self) -> float | None:
         due = self._status.due()
