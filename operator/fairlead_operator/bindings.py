@@ -20,7 +20,6 @@ from fairlead_xds.model import NOT_ASKED, Endpoint, Host, LoadAssignment
 _NO_PODS: Final = (
     "a Backend has no pods whose probe says how to ask; nobody asks these endpoints: use type HTTP, GRPC or TCP"
 )
-_FIT: Final = frozenset({Health.HEALTHY, Health.DEGRADED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def load_assignment(world: World, binding: Binding) -> LoadAssignment:
 
 def usable(assignment: LoadAssignment) -> bool:
     """Its own endpoints, that is: what falls back to others is no better side of a split than one that has none."""
-    return any(endpoint.health in _FIT for endpoint in assignment.endpoints if not endpoint.priority)
+    return any(endpoint.health in health.FIT for endpoint in assignment.endpoints if not endpoint.priority)
 
 
 def _own(world: World, binding: Binding) -> tuple[Endpoint, ...]:
@@ -133,7 +132,7 @@ def explicit(world: World, binding: Binding, check: HealthCheck | None) -> tuple
 
 def may_eject(assignment: LoadAssignment) -> int:
     """Percent of its endpoints that may be out without the last fit one among them."""
-    fit = sum(endpoint.health in _FIT for endpoint in assignment.endpoints)
+    fit = sum(endpoint.health in health.FIT for endpoint in assignment.endpoints)
     return auto_percent(fit, len(assignment.endpoints))
 
 
@@ -180,21 +179,6 @@ def turns(world: World, binding: Binding) -> float:
 def _concerned(world: World, source: Ref, policy: Endpoints) -> bool:
     facts = world.facts(source, policy)
     return facts.any and any(facts.concern(entry.endpoints) for entry in world.slices(source))
-
-
-def flaps_freely(world: World, service: Ref, some: Iterable[Binding]) -> bool:
-    """Endpoints of *service* flap, and no other is ready that would keep them out; *some*: the clusters over it."""
-    flapping = world.flapping(service)
-    if not flapping:
-        return False
-    if any(binding.endpoints.flapping.action == "Ignore" for binding in some):
-        return True
-    return all(
-        endpoint.address in flapping
-        for entry in world.slices(service)
-        for endpoint in entry.endpoints
-        if endpoint.ready and not endpoint.terminating
-    )
 
 
 class Survey(NamedTuple):

@@ -1,79 +1,91 @@
-"""How often a Service reaches proxies when all that are ready of it flap, so that nothing keeps its flips from them. Pure.
+"""How often a Service reaches proxies, whatever its endpoints, pods and nodes do. Pure; whoever uses it has the clock.
 
-Endpoints that flap are kept out (``health``) while another one is ready. Where none is they are taken as they come: one that
-flips every second would be two changes a second for every proxy, a hundred of them as many as the endpoint lane can make,
-and each time that the last one goes the routes are computed too. So such a Service waits after each change, twice as long as
-before, at most ``LONGEST``; then its latest state counts. All that wait come together: what follows is computed once.
+Endpoints that flap are kept out (``health``) while another one is ready. Where none is, or where something else changes again
+and again, each change would be another load assignment for every proxy. So a Service may change ``BURST`` times at once, which is
+more than a rollout needs, and then once in ``EVERY`` seconds, each time to its latest state. Whatever takes requests from an
+endpoint does not wait for that: those that nobody should ask any more reach proxies within ``URGENT``.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Final, NamedTuple
 
 from fairlead_operator.api.meta import Ref
+from fairlead_operator.bucket import Bucket
+from fairlead_operator.health import FIT
+from fairlead_xds.model import LoadAssignment
 
-#: Seconds of the first wait and of the longest.
-SHORTEST: Final = 0.125
-LONGEST: Final = 2.0
-#: Where a wait may end is no round time: an endpoint that flips by the clock would always be met in the same state.
-_UNEVEN: Final = (math.sqrt(5) - 1) / 2
-#: A Service that did not change for so many of its waits begins anew.
-_RESTS: Final = 4
+#: Changes at once, and seconds until there may be one more.
+BURST: Final = 60
+EVERY: Final = 2.0
+#: Seconds between two changes that take something from somebody, where all others wait.
+URGENT: Final = 0.25
+#: What floating point leaves of a wait that is over.
+_EPSILON: Final = 1e-6
 
 
-class _Wait(NamedTuple):
-    seconds: float
+class Held(NamedTuple):
+    """A Service that waits until then. *since*: when something urgent began to wait; ``None``: nothing did."""
+
     until: float
+    since: float | None
 
 
 class Damping:
     """One for a control plane. Times are seconds of whatever clock the caller has."""
 
     def __init__(self) -> None:
-        self._waits: dict[Ref, _Wait] = {}
-        self._held: dict[Ref, None] = {}
+        self._buckets: dict[Ref, Bucket] = {}
+        self._last: dict[Ref, float] = {}
+        self._held: dict[Ref, Held] = {}
 
-    def holds(self, service: Ref, now: float) -> bool:
+    def free(self, service: Ref, now: float) -> bool:
+        """*service* may change at once, whatever it is."""
+        bucket = self._buckets.get(service)
+        return bucket is None or bucket.wait(now) <= _EPSILON
+
+    def hold(self, service: Ref, now: float, *, urgent: bool) -> bool:
         """Whether *service* has to wait; ``take`` gives it back."""
-        wait = self._waits.get(service)
-        if wait is None or now >= wait.until:
+        bucket = self._buckets.get(service)
+        until = now + bucket.wait(now) if bucket is not None else now
+        if urgent:
+            until = min(until, self._last[service] + URGENT)
+        if until <= now + _EPSILON:
             return False
-        self._held[service] = None
+        before = self._held.get(service)
+        since = now if urgent else None
+        if before is not None:
+            until, since = min(until, before.until), before.since if before.since is not None else since
+        self._held[service] = Held(until, since)
         return True
 
-    def passed(self, service: Ref, now: float, *, flaps: bool) -> None:
-        """*service* was published; *flaps*: nothing keeps its flips from proxies."""
-        before = self._waits.pop(service, None)
+    def passed(self, service: Ref, now: float) -> None:
+        """*service* has changed for proxies."""
+        self._buckets.setdefault(service, Bucket(BURST, EVERY)).take(now)
+        self._last[service] = now
         self._held.pop(service, None)
-        if not flaps:
-            return
-        rested = before is None or now > before.until + _RESTS * before.seconds
-        seconds = SHORTEST if before is None or rested else min(LONGEST, 2 * before.seconds)
-        self._waits[service] = _Wait(seconds, _end(now, seconds))
 
-    def take(self, now: float) -> list[Ref]:
+    def take(self, now: float) -> dict[Ref, Held]:
         """Those that have waited long enough."""
-        due = [service for service in self._held if self._until(service) <= now]
+        due = {service: held for service, held in self._held.items() if held.until <= now}
         for service in due:
             del self._held[service]
         return due
 
     def due(self) -> float | None:
         """When ``take`` has something; ``None``: nobody waits."""
-        return min(map(self._until, self._held), default=None)
+        return min((held.until for held in self._held.values()), default=None)
 
     def retain(self, services: set[Ref]) -> None:
         """All others are no more."""
-        self._waits = {service: wait for service, wait in self._waits.items() if service in services}
-        self._held = {service: None for service in self._held if service in services}
-
-    def _until(self, service: Ref) -> float:
-        return self._waits[service].until
+        for service in self._buckets.keys() - services:
+            del self._buckets[service], self._last[service]
+            self._held.pop(service, None)
 
 
-def _end(now: float, seconds: float) -> float:
-    """The next moment at which waits of so many *seconds* end, the same for all."""
-    first = math.floor(now / seconds)
-    ends = ((number + 0.5 * (number * _UNEVEN % 1)) * seconds for number in range(first, first + 3))
-    return next(end for end in ends if end > now)
+def urgent(before: LoadAssignment | None, after: LoadAssignment) -> bool:
+    """An endpoint that proxies may ask is not to be asked any more."""
+    if before is None:
+        return False
+    fit = {one[:2] for one in after.endpoints if one.health in FIT}
+    return any(one.health in FIT and one[:2] not in fit for one in before.endpoints)

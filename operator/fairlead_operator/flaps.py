@@ -6,8 +6,9 @@ for a time that grows (``health``), so that most of its flips change nothing; it
 
 from __future__ import annotations
 
+import operator
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fairlead_operator.api.core import SliceEndpoint
@@ -21,23 +22,28 @@ MEMORY: Final = 3600.0
 MOST: Final = 65536
 #: Fewer than these are no flapping under any policy.
 _FEWEST: Final = 2
-#: Turns within so many seconds that are flapping whatever a policy says.
-OFTEN: Final = 3
-RECENT: Final = 60.0
-NONE: Final[Mapping[str, tuple[float, ...]]] = {}
+Who = tuple[str, str]
+"""The address and the pod of an endpoint."""
+
+Turned = Mapping[Who, tuple[float, ...]]
+NO_TURNS: Final[Turned] = {}
+
+turned_as: Final = operator.itemgetter(0, SliceEndpoint._fields.index("pod"))
+"""``Who`` an endpoint is."""
 
 
 class Flaps:
-    """By Service and address, when endpoints turned from ready to not ready (seconds since the epoch).
+    """By Service and endpoint, when endpoints turned from ready to not ready (seconds since the epoch).
 
-    By Service: a pod that turns once does so in each of its Services, at moments of their own.
+    By Service: a pod that turns once does so in each of its Services, at moments of their own. By address and pod: pods of a
+    node's network share one address, and a pod may get the address of another one that is gone.
     """
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         #: The one that turned last is the last: what is to be forgotten stands in front, whatever its Service.
-        self._turns: OrderedDict[tuple[Ref, str], tuple[float, ...]] = OrderedDict()
-        self._notable: dict[Ref, dict[str, tuple[float, ...]]] = {}
+        self._turns: OrderedDict[tuple[Ref, Who], tuple[float, ...]] = OrderedDict()
+        self._notable: dict[Ref, dict[Who, tuple[float, ...]]] = {}
 
     def __len__(self) -> int:
         """Endpoints that are remembered."""
@@ -49,28 +55,23 @@ class Flaps:
         changed = after[start : len(after) - end]
         if not changed:
             return
-        were = {endpoint.address: endpoint for endpoint in before[start : len(before) - end]}
+        were = {turned_as(endpoint): endpoint for endpoint in before[start : len(before) - end]}
         for endpoint in changed:
-            was = were.get(endpoint.address)
+            was = were.get(turned_as(endpoint))
             # One that terminates does not come back.
             if was is not None and was.ready and not endpoint.ready and not endpoint.terminating:
-                self._turned(service, endpoint.address, now)
+                self._turned(service, turned_as(endpoint), now)
 
-    def of(self, service: Ref, now: float) -> Mapping[str, tuple[float, ...]]:
-        """The endpoints of *service* that turned at least twice not long ago, by address."""
+    def of(self, service: Ref, now: float) -> Turned:
+        """The endpoints of *service* that turned at least twice not long ago."""
         self._forget(now)
-        return self._notable.get(service, NONE)
+        return self._notable.get(service, NO_TURNS)
 
-    def flapping(self, service: Ref, now: float) -> Collection[str]:
-        """The addresses of those that turned so often not long ago that no policy would call it chance."""
-        recent = {address for address, times in self.of(service, now).items() if len(times) >= OFTEN}
-        return {address for address in recent if self._turns[service, address][-OFTEN] > now - RECENT}
-
-    def _turned(self, service: Ref, address: str, now: float) -> None:
-        times = (*self._turns.pop((service, address), ()), now)[-KEPT:]
-        self._turns[service, address] = times
+    def _turned(self, service: Ref, who: Who, now: float) -> None:
+        times = (*self._turns.pop((service, who), ()), now)[-KEPT:]
+        self._turns[service, who] = times
         if len(times) >= _FEWEST:
-            self._notable.setdefault(service, {})[address] = times
+            self._notable.setdefault(service, {})[who] = times
         self._forget(now)
 
     def _forget(self, now: float) -> None:
@@ -79,8 +80,8 @@ class Flaps:
             if len(self._turns) <= self._most and self._turns[oldest][-1] >= now - MEMORY:
                 return
             del self._turns[oldest]
-            service, address = oldest
+            service, who = oldest
             there = self._notable.get(service, {})
-            there.pop(address, None)
+            there.pop(who, None)
             if not there:
                 self._notable.pop(service, None)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 from fairlead_operator.api.pod_status import UNKNOWN, PodState
+from fairlead_operator.flaps import NO_TURNS, Turned, turned_as
 from fairlead_operator.nodes import Lost
 from fairlead_operator.options import joined
 from fairlead_xds.features.endpoints import Endpoints, Flapping, Health, Restarting
@@ -20,6 +21,8 @@ from fairlead_xds.features.value import milliseconds
 from fairlead_xds.model import NOT_ASKED, Endpoint
 
 DEFAULT = Endpoints()
+#: What may get new requests.
+FIT: Final = frozenset({Health.HEALTHY, Health.DEGRADED})
 #: A verdict that changes only with its endpoint.
 NEVER: Final = math.inf
 #: Since when something is that even the pod cannot tell.
@@ -46,13 +49,13 @@ class Facts(NamedTuple):
     Attributes:
         pods: by name, of the Service's namespace; those that say more than their endpoint's conditions are enough.
         lost: by name, the nodes whose pods get nothing.
-        turns: by address, when endpoints turned not ready that did so again and again.
+        turns: when endpoints turned not ready that did so again and again.
         now: seconds since the epoch.
     """
 
     pods: Mapping[str, PodState] = {}
     lost: Mapping[str, Lost] = {}
-    turns: Mapping[str, tuple[float, ...]] = {}
+    turns: Turned = NO_TURNS
     now: float = 0.0
 
     @property
@@ -63,7 +66,7 @@ class Facts(NamedTuple):
     def concern(self, endpoints: Iterable[SliceEndpoint]) -> bool:
         """The same, of these endpoints: others of the namespace or cluster are what they are."""
         pods, lost, turns = self.pods, self.lost, self.turns
-        return self.any and any(one.pod in pods or one.node in lost or one.address in turns for one in endpoints)
+        return self.any and any(one.pod in pods or one.node in lost or turned_as(one) in turns for one in endpoints)
 
 
 NO_FACTS: Final = Facts()
@@ -106,7 +109,7 @@ def judge(
             return Verdict(Health.DEGRADED, "not ready: used when no ready endpoint is left", pod.ready_since)
         return Verdict(Health.EXCLUDED, "not ready", pod.ready_since)
     if turns and not last_resort and policy.flapping.action == "Exclude":
-        held = _judge_flapping(policy.flapping, turns, now)
+        held = _judge_flapping(policy, turns, now)
         if held is not None:
             return held
     if pod.restarts.times and policy.restarting.action != "Ignore":
@@ -138,17 +141,22 @@ def _judge_restarting(policy: Restarting, pod: PodState, now: float) -> Verdict:
     return Verdict(Health.HEALTHY, "ready", pod.ready_since)
 
 
-def _judge_flapping(policy: Flapping, turns: tuple[float, ...], now: float) -> Verdict | None:
-    within = milliseconds(policy.within) / 1000
-    last = turns[-1]
+def _judge_flapping(policy: Endpoints, turns: tuple[float, ...], now: float) -> Verdict | None:
+    within = milliseconds(policy.flapping.within) / 1000
+    turns = tuple(turn for turn in turns if turn <= now)  # the clock may have been set back since
+    last = turns[-1] if turns else now
     count = sum(turn > last - within for turn in turns)
-    if count < policy.threshold:
+    if count < policy.flapping.threshold:
         return None
-    until = last + _hold(policy, count)
-    if now >= until:
+    hold = _hold(policy.flapping, count)
+    if now >= last + hold:
         return None
-    why = f"turned not ready {count} times within {policy.within}: kept out until it has been ready for {until - last:.0f} s"
-    return Verdict(Health.EXCLUDED, why, last, until)
+    # What it gets while it is not ready: so nothing changes for proxies while it flips.
+    health = Health.DEGRADED if policy.not_ready == "Degrade" else Health.EXCLUDED
+    why = (
+        f"turned not ready {count} times within {policy.flapping.within}: kept out for {hold:.0f} s after the last time"
+    )
+    return Verdict(health, why, last, last + hold)
 
 
 def _hold(policy: Restarting | Flapping, count: int) -> float:
@@ -184,24 +192,24 @@ def assess(slices: Iterable[EndpointSlice], port_name: str, policy: Endpoints, f
 def _assess_with(best: Mapping[tuple[str, int], SliceEndpoint], policy: Endpoints, facts: Facts) -> list[Judged]:
     """The thorough way: pods or nodes have something to say."""
 
-    def verdict(endpoint: SliceEndpoint, turns: Mapping[str, tuple[float, ...]], *, last_resort: bool) -> Verdict:
+    def verdict(endpoint: SliceEndpoint, turns: Turned, *, last_resort: bool) -> Verdict:
         return judge(
             endpoint,
             policy,
             last_resort=last_resort,
             pod=facts.pods.get(endpoint.pod, UNKNOWN),
             lost=facts.lost.get(endpoint.node),
-            turns=turns.get(endpoint.address, ()),
+            turns=turns.get(turned_as(endpoint), ()),
             now=facts.now,
         )
 
     # Those that flap come before those that end: they are taken as they are, before anybody is the last resort.
     judged: list[Judged] = []
-    for turns in (facts.turns, {}) if facts.turns else ({},):
+    for turns in (facts.turns, NO_TURNS) if facts.turns else (NO_TURNS,):
         judged = [(endpoint, port, verdict(endpoint, turns, last_resort=False)) for (_, port), endpoint in best.items()]
         if any(one.ready and not one.terminating and found.health is not Health.EXCLUDED for one, _, found in judged):
             return judged
-    return [(endpoint, port, verdict(endpoint, {}, last_resort=True)) for endpoint, port, _ in judged]
+    return [(endpoint, port, verdict(endpoint, NO_TURNS, last_resort=True)) for endpoint, port, _ in judged]
 
 
 def _best(slices: Iterable[EndpointSlice], port_name: str) -> dict[tuple[str, int], SliceEndpoint]:

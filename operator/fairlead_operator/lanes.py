@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+STREAK: Final = 16
+SHARE: Final = 0.25
 
 
 @dataclass(slots=True)
@@ -11,6 +15,9 @@ class HoldOff:
 
     With *eager*, whoever comes after a rest (no run ended within *longest* before) waits that long only: a single change is
     not held up for others that do not come, and a burst costs one run more.
+
+    Runs that follow each other without a rest, ``STREAK`` of them, take ``SHARE`` of the time at most from then on: something
+    that changes for ever, and makes each run long, must not take it all.
     """
 
     quiet: float
@@ -18,7 +25,9 @@ class HoldOff:
     eager: float | None = None
     _first: float | None = None
     _last: float = 0.0
+    _began: float = float("-inf")
     _ended: float = float("-inf")
+    _streak: int = 0
 
     def mark(self, now: float) -> None:
         self._last = now
@@ -30,12 +39,21 @@ class HoldOff:
         if self._first is None:
             return None
         if self.eager is not None and self._first - self._ended >= self.longest:
-            return self._first + self.eager
-        return min(self._last + self.quiet, self._first + self.longest)
+            return max(self._first + self.eager, self.rested_at)
+        return max(min(self._last + self.quiet, self._first + self.longest), self.rested_at)
 
-    def ran(self) -> None:
+    @property
+    def rested_at(self) -> float:
+        """Before that there should be no run."""
+        if self._streak < STREAK:
+            return float("-inf")
+        return self._ended + (self._ended - self._began) * (1 / SHARE - 1)
+
+    def ran(self, now: float) -> None:
         """What was marked is in the run that begins."""
-        self._first = None
+        rest, last = now - self._ended, self._ended - self._began
+        self._streak = self._streak + 1 if rest < last / SHARE else 0
+        self._first, self._began = None, now
 
     def ended(self, now: float) -> None:
         """The run is over."""
@@ -44,7 +62,7 @@ class HoldOff:
 
 @dataclass(slots=True)
 class LeadingEdge:
-    """Runs at once, then collects: due at the mark, or *window* after the run before it."""
+    """Runs at once, then collects: due at the mark, or *window* after the end of the run before it."""
 
     window: float
     _ready_at: float = float("-inf")
@@ -58,6 +76,10 @@ class LeadingEdge:
         """When to run; None: nothing waits."""
         return None if self._marked is None else max(self._marked, self._ready_at)
 
-    def ran(self, now: float) -> None:
+    def ran(self) -> None:
+        """What was marked is in the run that begins."""
         self._marked = None
+
+    def ended(self, now: float) -> None:
+        """The run is over."""
         self._ready_at = now + self.window

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fairlead_operator import advice, bindings, checks, reconcile, sidecars
+from fairlead_operator import advice, bindings, checks, damping, reconcile, sidecars
 from fairlead_operator.answers import Answers
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
 from fairlead_operator.assignments import Assignments
@@ -35,6 +35,7 @@ from fairlead_operator.statuses import Statuses, StatusSink
 from fairlead_operator.tally import Tally
 from fairlead_operator.turns import Turns
 from fairlead_operator.world import Changed, Lane, World
+from fairlead_xds.model import LoadAssignment
 from fairlead_xds.observer import Proxy
 from fairlead_xds.snapshot import Changes, TypeUrl
 from fairlead_xds.store import Store
@@ -138,6 +139,7 @@ class ControlPlane:
         self._serves, self.served_at = asyncio.Event(), 0.0
         self._services: dict[Ref, None] = {}
         self._usable: dict[str, bool] = {}
+        self._assigned: dict[str, LoadAssignment] = {}
         self._for_config, self._for_endpoints = Causes(), Causes()
         self._timer: asyncio.TimerHandle | None = None
         self._synced = False
@@ -254,8 +256,10 @@ class ControlPlane:
             self._for_endpoints.add(f"an endpoint of {service} that was held back", now)
             self._services[service] = None
             self._endpoints.mark(now)
-        for service in self._damping.take(now):
-            self._for_endpoints.add(f"{service}, all of whose endpoints flap", now)
+        for service, held in self._damping.take(now).items():
+            self._for_endpoints.add(
+                f"{service}, which changes again and again", now if held.since is None else held.since
+            )
             self._services[service] = None
             self._endpoints.mark(now)
 
@@ -266,8 +270,8 @@ class ControlPlane:
     def run_config(self) -> None:
         """The config lane: everything, from nothing."""
         self.world.now = self._now().timestamp()
-        self._config.ran()
-        self._endpoints.ran(self._time())
+        self._config.ran(self._time())
+        self._endpoints.ran()
         self._services.clear()
         self._statuses.overtaken(self.reconciled)
         self._quarantine.forget(self.world)
@@ -289,14 +293,8 @@ class ControlPlane:
         self._assignments.forget()
         self._statuses.reconciled(self.reconciled, held)
         snapshots = self._translator.run(self.reconciled.proxies)
-        before, self._usable = (
-            self._usable,
-            {
-                assignment.name: bindings.usable(assignment)
-                for config in self.reconciled.proxies.values()
-                for assignment in config.assignments
-            },
-        )
+        self._assigned = {one.name: one for config in self.reconciled.proxies.values() for one in config.assignments}
+        before, self._usable = self._usable, {name: bindings.usable(one) for name, one in self._assigned.items()}
         dying = [name for name, usable in self._usable.items() if not usable and before.get(name)]
         self._fleet.published(snapshots)
         self._refused_secrets.wanted(snapshots)
@@ -312,51 +310,65 @@ class ControlPlane:
             self._published(key, changes, cause)
         self._begin_handover(cause)
         self._config.ended(self._time())
+        self._endpoints.ended(self._time())
         self.mark_status()
         for callback in self._on_config:
             callback()
 
     def run_endpoints(self) -> None:
         """The endpoint lane: the load assignments of the Services that changed, and nothing else."""
-        self.world.now, now = self._now().timestamp(), self._time()
-        self._endpoints.ran(now)
+        self.world.now = self._now().timestamp()
+        self._endpoints.ran()
         services, self._services = self._services, {}
         cause = self._for_endpoints.take(self._time())
         turned = False
         counted: set[Ref] = set()
         for service in services:
-            if self._damping.holds(service, now):
-                continue
             counted.update(self._tally.changed(service))
             try:
                 turned |= self._run_endpoints_of(service, cause)
             except Exception:  # noqa: BLE001 - a mistake of ours: the config lane meets it again, and says whose it is
                 turned = True
+        self._endpoints.ended(self._time())
         self._doubt_statuses(counted)  # whoever runs a lane looks what is due next
         if turned:  # a side of a split has died or come alive, or pods are asked otherwise: routes and clusters follow
             self._for_config.put_back(cause)
-            self.run_config()
+            if self._rested():
+                self.run_config()
+            else:
+                self._config.mark(self._time())
 
     def _run_endpoints_of(self, service: Ref, cause: Cause) -> bool:
         """Whether the config lane has to follow."""
-        turned = False
+        turned, changed, now = False, False, self._time()
         self._turns.note(service, self.reconciled)
         over = self.reconciled.bindings.get(service, {})
-        flaps = bindings.flaps_freely(self.world, service, (binding for binding, _ in over.values()))
-        self._damping.passed(service, self._time(), flaps=flaps)
+        made = {name: self._assignments.of(binding) for name, (binding, _) in over.items()}
+        if not self._damping.free(service, now):
+            urgent = any(damping.urgent(self._assigned.get(name), one) for name, one in made.items())
+            if self._damping.hold(service, now, urgent=urgent):
+                return False
         for name, (binding, keys) in over.items():
-            turned |= bindings.asked_otherwise(self.world, binding)
-            assignment = self._assignments.of(binding)
-            turned |= bindings.ejects_otherwise(binding, assignment)
+            assignment = made[name]
+            turned |= bindings.asked_otherwise(self.world, binding) or bindings.ejects_otherwise(binding, assignment)
             usable = bindings.usable(assignment)
             turned |= self._usable.get(name) != usable
-            if self._usable.get(name) and not usable:
+            if self._usable.get(name) and not usable and self._rested():
                 continue  # see handover
+            self._assigned[name] = assignment
             resource = self._translator.load_assignment(assignment)
             for key in keys:
                 if not self._handover.replace(key, resource, useless=not usable):
-                    self._published(key, self._store.publish_resources(key, [resource]), cause)
+                    changes = self._store.publish_resources(key, [resource])
+                    changed |= bool(changes)
+                    self._published(key, changes, cause)
+        if changed or turned:
+            self._damping.passed(service, now)
         return turned
+
+    def _rested(self) -> bool:
+        """The config lane may run at once."""
+        return self._config.rested_at <= self._time()
 
     def _begin_handover(self, why: Cause) -> None:
         """Endpoints that turned useless wait for the routes, a moment at most (see ``handover``)."""
@@ -437,7 +449,7 @@ class ControlPlane:
 
     def run_status(self) -> None:
         """The status lane: of the policies whose status may have changed."""
-        self._status.ran()
+        self._status.ran(self._time())
         if self._config.due() is not None:
             return  # the world is ahead of what was reconciled; that run asks for this one again
         if self._peers is not None:

@@ -7,7 +7,7 @@ An object that cannot be read raises DecodeError and leaves the world as it was:
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -157,10 +157,6 @@ class World:
         namespace = service.namespace
         turns = self._flaps.of(service, self.now)
         return Facts(self._notable.get(namespace, {}), self.lost(policy), turns, self.now)
-
-    def flapping(self, service: Ref) -> Collection[str]:
-        """The addresses of the endpoints of *service* that flap."""
-        return self._flaps.flapping(service, self.now)
 
     def pod_states(self, namespace: str) -> Mapping[str, PodState]:
         """The state of every pod of *namespace*, by name."""

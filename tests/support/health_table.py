@@ -25,12 +25,12 @@ class Row(NamedTuple):
         return f"{self.node}-{self.endpoint}-{self.pod}-{self.others}-{self.setting}"
 
     @property
-    def named(self) -> tuple[str, str] | None:
-        """The setting that it is about, as path and value."""
+    def named(self) -> dict[str, str]:
+        """The settings that it is about, by path."""
         if self.setting == "–":
-            return None
-        name, value = re.fullmatch(r"`(\S+): (\w+)`(?: \(default\))?", self.setting).groups()  # type: ignore[union-attr]
-        return name, value
+            return {}
+        found = [re.fullmatch(r"`(\S+): (\w+)`(?: \(default\))?", one) for one in self.setting.split(", ")]
+        return {one[1]: one[2] for one in found if one is not None}
 
 
 def _rows() -> list[Row]:

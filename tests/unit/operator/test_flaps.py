@@ -195,7 +195,7 @@ def test_what_is_an_hour_old_is_forgotten_of_every_service() -> None:
     assert flaps.of(service_ref("gone"), 3.5) == {}
     _turns(flaps, "there", "10.0.1.1", MEMORY + 3.5)
     assert len(flaps) == 1
-    assert flaps.of(service_ref("there"), MEMORY + 3.5) == {"10.0.1.1": (MEMORY + 2.5, MEMORY + 3.5)}
+    assert flaps.of(service_ref("there"), MEMORY + 3.5) == {("10.0.1.1", ""): (MEMORY + 2.5, MEMORY + 3.5)}
     assert flaps.of(service_ref("elsewhere"), 3 * MEMORY) == {}
     assert len(flaps) == 0
 
@@ -206,7 +206,7 @@ def test_who_turns_again_is_remembered_for_longer() -> None:
     _turns(flaps, "a", "10.0.0.2", 2.0)
     _turns(flaps, "a", "10.0.0.1", 3.0)
 
-    assert flaps.of(service_ref("a"), MEMORY + 2.5) == {"10.0.0.1": (1.0, 3.0)}
+    assert flaps.of(service_ref("a"), MEMORY + 2.5) == {("10.0.0.1", ""): (1.0, 3.0)}
     assert len(flaps) == 1
 
 
@@ -216,4 +216,4 @@ def test_of_too_many_those_that_turned_last_are_remembered() -> None:
         _turns(flaps, "a", f"10.0.0.{number}", number + 0.1, number + 0.2)
 
     assert len(flaps) == 3
-    assert set(flaps.of(service_ref("a"), 5.0)) == {"10.0.0.2", "10.0.0.3", "10.0.0.4"}
+    assert set(flaps.of(service_ref("a"), 5.0)) == {(f"10.0.0.{one}", "") for one in (2, 3, 4)}

@@ -54,7 +54,7 @@ SETTINGS = [
 
 
 def _applies(row: Row, settings: dict[str, str]) -> bool:
-    return row.named is None or settings[row.named[0]] == row.named[1]
+    return all(settings[name] == value for name, value in row.named.items())
 
 
 def _expected(node: str, endpoint: str, pod: str, others: str, settings: dict[str, str]) -> Row:
@@ -92,8 +92,7 @@ def test_every_combination_is_as_the_first_row_that_fits_says() -> None:
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_what_it_calls_the_default_is_it(row: Row) -> None:
     if row.setting.endswith("(default)"):
-        assert row.named is not None
-        name, value = row.named
+        ((name, value),) = row.named.items()
         defaults: Any = Endpoints().model_dump(mode="json", by_alias=True)
         for part in name.split("."):
             defaults = defaults[part]
