@@ -58,6 +58,7 @@ class PodState:
         grace: seconds that it has for that (``terminationGracePeriodSeconds``).
         probes: of its containers.
         ip: its address; empty: it has none yet.
+        ready: what the condition Ready says.
     """
 
     restarts: Restarts = NONE
@@ -68,6 +69,15 @@ class PodState:
     grace: int = 30
     probes: probes.Probes = probes.NONE
     ip: str = ""
+    ready: bool = False
+
+    def since(self, *, ready: bool) -> float:
+        """Since when it is *ready*, or is not; 0 where its slice says so and it does not yet: they come one after the other."""
+        return self.ready_since if self.ready == ready else 0.0
+
+    def outages(self) -> tuple[float, float]:
+        """Since when it is not ready, and ends: what is told of an endpoint that is out and decides nothing."""
+        return self.since(ready=False), self.deleted
 
     @property
     def notable(self) -> bool:
@@ -107,6 +117,7 @@ def read_state(raw: Mapping[str, Any], before: PodState | None = None) -> PodSta
         seconds,
         probes.read_probes(spec),
         text(status, "podIP"),
+        ready.get("status") == "True",
     )
 
 
