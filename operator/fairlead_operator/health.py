@@ -24,6 +24,8 @@ DEFAULT = Endpoints()
 NEVER: Final = math.inf
 #: Since when something is that even the pod cannot tell.
 NOBODY_KNOWS: Final = -1.0
+#: How the reason of an endpoint ends whose pod has just come.
+NEVER_READY: Final = "; it has never been ready"
 
 
 class Verdict(NamedTuple):
@@ -283,7 +285,8 @@ def row(backend: str, one: Judged, pods: Mapping[str, PodState]) -> Row:
     pod = pods.get(endpoint.pod, UNKNOWN)
     since = verdict.since or (pod.deleted if endpoint.terminating else pod.since(ready=endpoint.ready))
     words = endpoint.pod, endpoint.node, endpoint.zone
-    return Row(backend, joined(endpoint.address, port), *words, 1, verdict.health, verdict.reason, max(0.0, since))
+    reason = verdict.reason + (NEVER_READY if pod.joining and not (endpoint.ready or endpoint.terminating) else "")
+    return Row(backend, joined(endpoint.address, port), *words, 1, verdict.health, reason, max(0.0, since))
 
 
 def count(judged: Iterable[Judged]) -> Counter[Health]:

@@ -18,6 +18,8 @@ from fairlead_operator.api.lenient import child, children, text
 KEPT: Final = 16
 #: Seconds between two runs where nothing tells: the kubelet's first back-off.
 _GAP: Final = 10.0
+#: Seconds in which a kubelet first tells of a pod that it starts; times are in whole ones.
+_FIRST: Final = 3.0
 _YEAR: Final = 366 * 86400
 
 
@@ -59,6 +61,7 @@ class PodState:
         probes: of its containers.
         ip: its address; empty: it has none yet.
         ready: what the condition Ready says.
+        joining: it is not ready, and has not been since its kubelet started it.
     """
 
     restarts: Restarts = NONE
@@ -70,6 +73,7 @@ class PodState:
     probes: probes.Probes = probes.NONE
     ip: str = ""
     ready: bool = False
+    joining: bool = False
 
     def since(self, *, ready: bool) -> float:
         """Since when it is *ready*, or is not; 0 where its slice says so and it does not yet: they come one after the other."""
@@ -118,6 +122,14 @@ def read_state(raw: Mapping[str, Any], before: PodState | None = None) -> PodSta
         probes.read_probes(spec),
         text(status, "podIP"),
         ready.get("status") == "True",
+        _joins(ready, _time(status.get("startTime"))),
+    )
+
+
+def _joins(ready: Mapping[str, Any], started: float) -> bool:
+    """The kubelet says Ready ``False`` when it first tells of a pod, and that keeps its time until the pod is ready once."""
+    return (
+        bool(started) and ready.get("status") == "False" and _time(ready.get("lastTransitionTime")) <= started + _FIRST
     )
 
 

@@ -107,6 +107,14 @@ def test_when_it_was_asked_to_end_and_how_long_it_has() -> None:
     assert (state.deleted, state.grace, state.ready_since) == (seconds(55), 45, seconds(50))
 
 
+@pytest.mark.parametrize(("since", "status", "joining"), [(1, "False", True), (60, "False", False), (1, "True", False)])
+def test_a_pod_that_has_not_been_ready_since_it_started_joins(since: float, status: str, *, joining: bool) -> None:
+    ready = {"type": "Ready", "status": status, "lastTransitionTime": at(since)}
+
+    assert read_state(pod(container(0, run=5), conditions=[ready], startTime=at(0))).joining is joining
+    assert not read_state(pod(container(0, run=5), conditions=[ready])).joining  # nobody knows
+
+
 def test_metadata_alone_is_fine() -> None:
     assert read_state({"metadata": {"name": "a"}}) == PodState()
 

@@ -93,6 +93,17 @@ async def test_since_is_what_the_pod_says_whoever_is_first(
     assert one["since"] == since
 
 
+async def test_of_a_pod_that_has_just_come_its_status_says_so() -> None:
+    plane = _plane()
+    pod = _pod(ready=False, since=FAILED)
+    pod["status"]["startTime"] = FAILED
+    plane.apply(pod)
+    plane.apply(_slice(ready=False))
+    plane.after(3)
+
+    assert [one["reason"] for one in plane.unhealthy] == ["not ready; it has never been ready"]
+
+
 async def test_until_the_pod_says_so_nobody_knows_and_never_since_when_it_was_ready() -> None:
     plane = _plane()
     plane.apply(_slice(ready=False))
