@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fairlead_operator.api.core import SliceEndpoint
 from fairlead_operator.api.meta import Ref
-from fairlead_operator.events.limit import ALL_BURST, BURST, EVERY, LONGEST, SAME, Limit
+from fairlead_operator.events.limit import ALL_BURST, ALL_EVERY, BURST, EVERY, LONGEST, SAME, Limit
 from fairlead_operator.events.transitions import Transition, transitions
 from fairlead_operator.events.writer import EventWriter, manifest
 from fairlead_operator.health import NEVER_READY, judge
@@ -324,6 +324,27 @@ def test_all_policies_together_are_bounded() -> None:
     assert sum(one is not None for one in told) == ALL_BURST
 
 
+def test_what_all_policies_together_may_not_say_costs_the_one_that_asks_nothing() -> None:
+    limit = Limit()
+    for number in range(ALL_BURST):
+        limit.admit(Ref("LoadBalancerPolicy", "shop", f"p{number}"), _numbered(number), 0.0)
+    assert all(limit.admit(SHOP, _numbered(number), 0.0) is None for number in range(BURST))
+
+    told = [limit.admit(SHOP, _numbered(number), ALL_BURST * ALL_EVERY) for number in range(BURST)]
+    assert None not in told
+    assert told[0] is not None
+    assert told[0].note == f"pod 0 ({BURST} events before this one were left out: there were too many)"
+
+
+def test_what_there_is_no_room_for_is_counted_and_costs_nothing() -> None:
+    limit = Limit()
+    assert all(limit.admit(SHOP, _numbered(number), 0.0, room=False) is None for number in range(BURST))
+    told = [limit.admit(SHOP, _numbered(number), 0.0) for number in range(BURST)]
+    assert None not in told
+    assert told[0] is not None
+    assert told[0].note.endswith(f"({BURST} events before this one were left out: there were too many)")
+
+
 def test_an_hour_of_flips_is_a_bounded_number_of_events() -> None:
     limit = Limit()
     told = sum(limit.admit(SHOP, _numbered(second % 2), float(second)) is not None for second in range(3600))
@@ -367,6 +388,7 @@ class Api:
 
     def __init__(self, refuse: int = 0) -> None:
         self.refuse, self.made = refuse, list[tuple[str, str]]()
+        self.notes: list[str] = []
         self.error: Exception = ApiError(403, "not yours")
 
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -374,7 +396,24 @@ class Api:
             self.refuse -= 1
             raise self.error
         self.made.append((path, body["reason"]))
+        self.notes.append(body["note"])
         return body
+
+
+async def test_what_a_full_queue_drops_is_told_with_the_next_one() -> None:
+    api = Api()
+    events = EventWriter(api, "one", most=1)
+    ill = status(ready=2, unhealthyEndpoints=[unfit(1)])
+    events.written(SHOP, "u1", status(), ill)
+    events.written(SHOP, "u1", ill, status())  # there is no room for it
+    running = asyncio.create_task(events.run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    events.written(SHOP, "u1", status(), status(ready=2, unhealthyEndpoints=[unfit(2)]))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    running.cancel()
+    assert [note.partition(" (1 events")[2][:7] for note in api.notes] == ["", " before"]
 
 
 @pytest.mark.parametrize("error", [ApiError(403, "not yours"), ValueError("not yours"), RuntimeError("not yours")])
