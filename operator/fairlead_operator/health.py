@@ -132,7 +132,8 @@ def _judge_restarting(policy: Restarting, pod: PodState, now: float) -> Verdict:
     count = pod.restarts.within(within)
     if count >= policy.threshold:
         hold = _hold(policy, count)
-        until = (pod.restarts.started or now) + hold
+        # Where one does not run and does not wait either, it has ended: then nothing starts any more, and this ends all the same.
+        until = (pod.restarts.started or _latest(pod)) + hold
         if now < until:
             health = Health.DEGRADED if policy.action == "Degrade" else Health.EXCLUDED
             why = f"restarted {count} times within {policy.within}: held back for {hold:.0f} s after its last start"

@@ -53,7 +53,7 @@ class PodState:
 
     Attributes:
         restarts: of its containers; sidecars that are init containers do not count.
-        waiting: why a container does not run: ``CrashLoopBackOff``.
+        waiting: why a container does not run: ``CrashLoopBackOff``, ``ContainerCreating``.
         starting: a startup probe has not passed yet.
         ready_since: when the condition Ready last changed.
         deleted: when it was asked to end.
@@ -106,7 +106,7 @@ def read_state(raw: Mapping[str, Any], before: PodState | None = None) -> PodSta
     metadata, spec, status = (child(raw, name) for name in ("metadata", "spec", "status"))
     statuses = list(children(status, "containerStatuses"))
     running = [child(child(one, "state"), "running") for one in statuses]
-    waiting = (text(child(child(one, "state"), "waiting"), "reason") for one in statuses)
+    waiting = (_waits(child(one, "state")) for one in statuses)
     ready = next((one for one in children(status, "conditions") if one.get("type") == "Ready"), {})
     grace = metadata.get("deletionGracePeriodSeconds", spec.get("terminationGracePeriodSeconds"))
     # The API takes any 64-bit number; a longer time than a year is no time.
@@ -114,7 +114,7 @@ def read_state(raw: Mapping[str, Any], before: PodState | None = None) -> PodSta
     deleted = _time(metadata.get("deletionTimestamp"))
     return PodState(
         _restarts(statuses, before.restarts if before is not None else None),
-        next((one for one in waiting if one.endswith(("BackOff", "Error"))), ""),
+        next(filter(None, waiting), ""),
         any(run and one.get("started") is False for one, run in zip(statuses, running, strict=True)),
         _time(ready.get("lastTransitionTime")),
         max(0.0, deleted - seconds) if deleted else 0.0,
@@ -124,6 +124,11 @@ def read_state(raw: Mapping[str, Any], before: PodState | None = None) -> PodSta
         ready.get("status") == "True",
         _joins(ready, _time(status.get("startTime"))),
     )
+
+
+def _waits(state: Mapping[str, Any]) -> str:
+    """Why a container waits, in the kubelet's word, whichever: it knows more of them than the API lists. Empty: it does not."""
+    return (text(child(state, "waiting"), "reason") or "Waiting") if isinstance(state.get("waiting"), dict) else ""
 
 
 def _joins(ready: Mapping[str, Any], started: float) -> bool:

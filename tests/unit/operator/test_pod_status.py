@@ -77,6 +77,16 @@ def test_while_it_waits_nothing_has_started() -> None:
     assert state.restarts.within(3600) == 3
 
 
+@pytest.mark.parametrize(
+    "reason",
+    ["ErrImagePull", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "ContainerCreating", ""],
+)
+def test_whatever_a_container_waits_for_it_does_not_run(reason: str) -> None:
+    """Of a Service with publishNotReadyAddresses nothing else tells."""
+    waits: Json = {"name": "side", "restartCount": 0, "state": {"waiting": {"reason": reason} if reason else {}}}
+    assert read_state(pod(container(0, run=0), waits)).waiting == (reason or "Waiting")
+
+
 def test_the_same_status_again_is_the_same_state() -> None:
     raw = pod(container(2, run=200, last=(100, 190)))
     once = read_state(raw)
