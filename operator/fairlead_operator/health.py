@@ -132,8 +132,7 @@ def _judge_restarting(policy: Restarting, pod: PodState, now: float) -> Verdict:
     count = pod.restarts.within(within)
     if count >= policy.threshold:
         hold = _hold(policy, count)
-        # Where one does not run and does not wait either, it has ended: then nothing starts any more, and this ends all the same.
-        until = (pod.restarts.started or _latest(pod)) + hold
+        until = pod.restarts.began + hold
         if now < until:
             health = Health.DEGRADED if policy.action == "Degrade" else Health.EXCLUDED
             why = f"restarted {count} times within {policy.within}: held back for {hold:.0f} s after its last start"
@@ -160,7 +159,7 @@ def _hold(policy: Restarting | Flapping, count: int) -> float:
 
 
 def _latest(pod: PodState) -> float:
-    return pod.restarts.times[-1] if pod.restarts.times else pod.since(ready=False)
+    return pod.restarts.ended if pod.restarts.times else pod.since(ready=False)
 
 
 def assess(slices: Iterable[EndpointSlice], port_name: str, policy: Endpoints, facts: Facts = NO_FACTS) -> list[Judged]:

@@ -7,6 +7,7 @@ An object that cannot be read raises DecodeError and leaves the world as it was:
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
@@ -119,7 +120,7 @@ class World:
             case "Namespace":
                 return self._put_namespace(ref, read_namespace(raw))
             case "Pod":
-                return self._put_pod(ref, read_pod(raw, self.pods.get(ref)))
+                return self._put_pod(ref, read_pod(raw, self.pods.get(ref), self.now or math.inf))
             case "Node":
                 return self._put_node(ref, read_node(raw))
             case _:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -30,11 +31,23 @@ class Restarts(NamedTuple):
         counts: by container, as the kubelet counts.
         times: when runs ended, the latest last; at most ``KEPT``.
         started: when the youngest container began to run; 0: one of them does not run.
+        ahead: seconds by which that was in the future when it was first told: the clock of the node is wrong.
     """
 
     counts: tuple[tuple[str, int], ...] = ()
     times: tuple[float, ...] = ()
     started: float = 0.0
+    ahead: float = 0.0
+
+    @property
+    def began(self) -> float:
+        """When the last run began, as far as anybody can tell, by the clock of whoever reads it."""
+        return (self.started or self.ended) - self.ahead
+
+    @property
+    def ended(self) -> float:
+        """When the run before it ended."""
+        return (self.times[-1] if self.times else 0.0) - self.ahead
 
     def within(self, seconds: float) -> int:
         """How many there were in the *seconds* before the containers last started."""
@@ -101,8 +114,8 @@ class PodState:
 UNKNOWN: Final = PodState()
 
 
-def read_state(raw: Mapping[str, Any], before: PodState | None = None) -> PodState:
-    """The state of a Pod; *before*: of the same pod. Whatever is not as the API has it counts as not there."""
+def read_state(raw: Mapping[str, Any], before: PodState | None = None, now: float = math.inf) -> PodState:
+    """The state of a Pod; *before*: of the same pod; *now*: the time. Whatever is not as the API has it counts as not there."""
     metadata, spec, status = (child(raw, name) for name in ("metadata", "spec", "status"))
     statuses = list(children(status, "containerStatuses"))
     running = [child(child(one, "state"), "running") for one in statuses]
@@ -113,7 +126,7 @@ def read_state(raw: Mapping[str, Any], before: PodState | None = None) -> PodSta
     seconds = grace if type(grace) is int and 0 <= grace <= _YEAR else 30
     deleted = _time(metadata.get("deletionTimestamp"))
     return PodState(
-        _restarts(statuses, before.restarts if before is not None else None),
+        _restarts(statuses, before.restarts if before is not None else None, now),
         next(filter(None, waiting), ""),
         any(run and one.get("started") is False for one, run in zip(statuses, running, strict=True)),
         _time(ready.get("lastTransitionTime")),
@@ -138,7 +151,7 @@ def _joins(ready: Mapping[str, Any], started: float) -> bool:
     )
 
 
-def _restarts(statuses: Iterable[Mapping[str, Any]], before: Restarts | None) -> Restarts:
+def _restarts(statuses: Iterable[Mapping[str, Any]], before: Restarts | None, now: float) -> Restarts:
     """Those of *before* and what came since; of a pod that was not seen before, its earlier runs are taken to be as the last."""
     counts, times, started = dict[str, int](), list(before.times if before else ()), 0.0
     known = dict(before.counts) if before else {}
@@ -162,7 +175,10 @@ def _restarts(statuses: Iterable[Mapping[str, Any]], before: Restarts | None) ->
         times += [ended - number * gap for number in range(min(fresh, KEPT))]
     if not times and not any(counts.values()):
         return NONE
-    return Restarts(tuple(sorted(counts.items())), tuple(sorted(times)[-KEPT:]), started if runs else 0.0)
+    found = Restarts(tuple(sorted(counts.items())), tuple(sorted(times)[-KEPT:]), started if runs else 0.0)
+    if before is not None and before[:3] == found[:3]:
+        return before  # told again: it is not in the future any more, perhaps
+    return found._replace(ahead=max(0.0, found.began - now))
 
 
 def _time(value: Any) -> float:

@@ -12,8 +12,9 @@ from fairlead_operator.api.core import EndpointSlice, SliceEndpoint, read_slice
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.pod_status import PodState, Restarts
 from fairlead_operator.nodes import Lost
+from fairlead_operator.world import World
 from fairlead_xds.features.endpoints import Endpoints, Health
-from tests.support.manifests import endpoint, endpoint_slice
+from tests.support.manifests import NAMESPACE, endpoint, endpoint_slice, running_pod
 
 HEALTHY, DEGRADED, DRAINING, EXCLUDED = Health.HEALTHY, Health.DEGRADED, Health.DRAINING, Health.EXCLUDED
 TERMINATES = {"ready": False, "serving": True, "terminating": True}
@@ -146,3 +147,15 @@ def test_a_pod_that_restarted_is_held_back_for_a_time_though_nobody_knows_when_i
 
     assert (says(129.0).health, says(129.0).until) == (Health.DEGRADED, 130.0)
     assert says(130.0).health is Health.HEALTHY
+
+
+def test_a_pod_of_a_node_whose_clock_is_ahead_is_held_back_no_longer_than_others() -> None:
+    world = World()
+    world.now = 1000.0
+    world.apply(running_pod("web-1", restarts=3, started=4600.0, run=1.0))
+    (pod,) = world.pod_states(NAMESPACE).values()
+    ready = _endpoint(ready=True, serving=True, terminating=False)
+
+    verdict = health.judge(ready, Endpoints(), last_resort=False, pod=pod, now=1001.0)
+
+    assert (verdict.health, verdict.since, verdict.until) == (Health.DEGRADED, 1000.0, 1030.0)

@@ -87,6 +87,22 @@ def test_whatever_a_container_waits_for_it_does_not_run(reason: str) -> None:
     assert read_state(pod(container(0, run=0), waits)).waiting == (reason or "Waiting")
 
 
+def test_a_node_whose_clock_is_ahead_starts_nothing_in_the_future() -> None:
+    """An hour; told again later, with other news of the pod, it began when it was told first."""
+    raw = pod(container(3, run=3700, last=(3690, 3699)))
+    first = read_state(raw, now=seconds(105))
+    later = read_state(raw | {"metadata": {"labels": {}}}, first, now=seconds(120))
+
+    assert first.restarts.began == later.restarts.began == seconds(105)
+    assert later.restarts.within(600) == 3
+    again = read_state(pod(container(4, run=3740, last=(3700, 3735))), later, now=seconds(150))
+    assert again.restarts.began == seconds(150)
+
+
+def test_a_node_whose_clock_is_right_is_believed() -> None:
+    assert read_state(pod(container(3, run=100, last=(80, 90))), now=seconds(105)).restarts.began == seconds(100)
+
+
 def test_the_same_status_again_is_the_same_state() -> None:
     raw = pod(container(2, run=200, last=(100, 190)))
     once = read_state(raw)
