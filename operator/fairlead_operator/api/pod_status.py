@@ -21,6 +21,8 @@ KEPT: Final = 16
 _GAP: Final = 10.0
 #: Seconds in which a kubelet first tells of a pod that it starts; times are in whole ones.
 _FIRST: Final = 3.0
+#: Seconds within which the runs of several containers end together: their node, or the pod's sandbox, was started again.
+_TOGETHER: Final = 10.0
 _YEAR: Final = 366 * 86400
 
 
@@ -29,14 +31,16 @@ class Restarts(NamedTuple):
 
     Attributes:
         counts: by container, as the kubelet counts.
-        times: when runs ended, the latest last; at most ``KEPT``.
+        times: when runs ended, the latest last; at most ``KEPT``. Containers that end together count as one.
         started: when the youngest container began to run; 0: one of them does not run.
+        of: whose runs those of *times* were.
         ahead: seconds by which that was in the future when it was first told: the clock of the node is wrong.
     """
 
     counts: tuple[tuple[str, int], ...] = ()
     times: tuple[float, ...] = ()
     started: float = 0.0
+    of: tuple[str, ...] = ()
     ahead: float = 0.0
 
     @property
@@ -153,7 +157,8 @@ def _joins(ready: Mapping[str, Any], started: float) -> bool:
 
 def _restarts(statuses: Iterable[Mapping[str, Any]], before: Restarts | None, now: float) -> Restarts:
     """Those of *before* and what came since; of a pod that was not seen before, its earlier runs are taken to be as the last."""
-    counts, times, started = dict[str, int](), list(before.times if before else ()), 0.0
+    counts, started = dict[str, int](), 0.0
+    ends = list(zip(before.times, before.of, strict=True)) if before else []
     known = dict(before.counts) if before else {}
     runs = True
     for one in statuses:
@@ -172,11 +177,15 @@ def _restarts(statuses: Iterable[Mapping[str, Any]], before: Restarts | None, no
         if fresh <= 0 or not ended:
             continue
         gap = max(1.0, (began or ended + _GAP) - (_time(last.get("startedAt")) or ended))
-        times += [ended - number * gap for number in range(min(fresh, KEPT))]
-    if not times and not any(counts.values()):
+        others = [end for end, of in ends if of != name]
+        fresh_ends = [ended - number * gap for number in range(min(fresh, KEPT))]
+        ends += [(end, name) for end in fresh_ends if all(abs(end - other) >= _TOGETHER for other in others)]
+    if not ends and not any(counts.values()):
         return NONE
-    found = Restarts(tuple(sorted(counts.items())), tuple(sorted(times)[-KEPT:]), started if runs else 0.0)
-    if before is not None and before[:3] == found[:3]:
+    kept = sorted(ends)[-KEPT:]
+    times, of = tuple(end for end, _ in kept), tuple(name for _, name in kept)
+    found = Restarts(tuple(sorted(counts.items())), times, started if runs else 0.0, of)
+    if before is not None and before[:4] == found[:4]:
         return before  # told again: it is not in the future any more, perhaps
     return found._replace(ahead=max(0.0, found.began - now))
 

@@ -50,7 +50,7 @@ def test_a_restart_that_is_seen_is_counted_when_it_was() -> None:
     second = read_state(pod(container(1, run=1010, last=(0, 1000))), first)
     third = read_state(pod(container(2, run=5030, last=(1010, 5000))), second)
 
-    assert third.restarts == Restarts((("web", 2),), (seconds(1000), seconds(5000)), seconds(5030))
+    assert third.restarts == Restarts((("web", 2),), (seconds(1000), seconds(5000)), seconds(5030), ("web", "web"))
     assert third.restarts.within(600) == 1
     assert third.restarts.within(5000) == 2
 
@@ -117,6 +117,37 @@ def test_all_containers_count_and_init_containers_do_not() -> None:
     assert state.restarts.counts == (("side", 2), ("web", 1))
     assert len(state.restarts.times) == 3
     assert state.restarts.started == seconds(300)
+
+
+def test_containers_that_restart_together_are_one_restart() -> None:
+    """The node has started again; told of at once, or one after the other."""
+    names = ("web", "side", "logs")
+
+    def raw(*restarted: str) -> Json:
+        runs = [
+            container(1, run=1030 + n, last=(0, 1000 + n)) if name in restarted else container(0, run=0)
+            for n, name in enumerate(names)
+        ]
+        return pod(*({**one, "name": name} for one, name in zip(runs, names, strict=True)))
+
+    assert read_state(raw(*names), read_state(raw())).restarts.within(600) == 1
+    state = read_state(raw())
+    for told in range(len(names)):
+        state = read_state(raw(*names[: told + 1]), state)
+    assert state.restarts.within(600) == 1
+    assert state.restarts.counts == (("logs", 1), ("side", 1), ("web", 1))
+
+
+def test_containers_that_restart_one_after_the_other_count_each() -> None:
+    other = {**container(1, run=240, last=(0, 230)), "name": "side"}
+    assert read_state(pod(container(1, run=210, last=(100, 200)), other)).restarts.within(600) == 2
+
+
+def test_one_container_that_ends_again_at_once_has_restarted_twice() -> None:
+    first = read_state(pod(container(1, run=101, last=(0, 100))))
+    second = read_state(pod(container(2, run=113, last=(101, 103))), first)
+
+    assert second.restarts.within(600) == 2
 
 
 def test_a_startup_probe_that_has_not_passed() -> None:
