@@ -27,6 +27,8 @@ FIT: Final = frozenset({Health.HEALTHY, Health.DEGRADED})
 NEVER: Final = math.inf
 #: Since when something is that even the pod cannot tell.
 NOBODY_KNOWS: Final = -1.0
+#: How the reason of an endpoint ends whose pod has just come.
+NEVER_READY: Final = "; it has never been ready"
 
 
 class Verdict(NamedTuple):
@@ -103,18 +105,18 @@ def judge(
     if pod.waiting and not (endpoint.ready and policy.restarting.action == "Ignore"):
         return Verdict(Health.EXCLUDED, f"a container does not run: {pod.waiting}", _latest(pod))
     if pod.starting:
-        return Verdict(Health.EXCLUDED, "its startup probe has not passed", pod.ready_since)
+        return Verdict(Health.EXCLUDED, "its startup probe has not passed", pod.since(ready=False))
     if not endpoint.ready:
         if policy.not_ready == "Degrade":
-            return Verdict(Health.DEGRADED, "not ready: used when no ready endpoint is left", pod.ready_since)
-        return Verdict(Health.EXCLUDED, "not ready", pod.ready_since)
+            return Verdict(Health.DEGRADED, "not ready: used when no ready endpoint is left", pod.since(ready=False))
+        return Verdict(Health.EXCLUDED, "not ready", pod.since(ready=False))
     if turns and not last_resort and policy.flapping.action == "Exclude":
         held = _judge_flapping(policy, turns, now)
         if held is not None:
             return held
     if pod.restarts.times and policy.restarting.action != "Ignore":
         return _judge_restarting(policy.restarting, pod, now)
-    return Verdict(Health.HEALTHY, "ready", pod.ready_since)
+    return Verdict(Health.HEALTHY, "ready", pod.since(ready=True))
 
 
 def _judge_terminating(endpoint: SliceEndpoint, policy: Endpoints, pod: PodState, *, last_resort: bool) -> Verdict:
@@ -133,12 +135,12 @@ def _judge_restarting(policy: Restarting, pod: PodState, now: float) -> Verdict:
     count = pod.restarts.within(within)
     if count >= policy.threshold:
         hold = _hold(policy, count)
-        until = (pod.restarts.started or now) + hold
+        until = pod.restarts.began + hold
         if now < until:
             health = Health.DEGRADED if policy.action == "Degrade" else Health.EXCLUDED
             why = f"restarted {count} times within {policy.within}: held back for {hold:.0f} s after its last start"
             return Verdict(health, why, _latest(pod), until)
-    return Verdict(Health.HEALTHY, "ready", pod.ready_since)
+    return Verdict(Health.HEALTHY, "ready", pod.since(ready=True))
 
 
 def _judge_flapping(policy: Endpoints, turns: tuple[float, ...], now: float) -> Verdict | None:
@@ -165,7 +167,7 @@ def _hold(policy: Restarting | Flapping, count: int) -> float:
 
 
 def _latest(pod: PodState) -> float:
-    return pod.restarts.times[-1] if pod.restarts.times else pod.ready_since
+    return pod.restarts.ended if pod.restarts.times else pod.since(ready=False)
 
 
 def assess(slices: Iterable[EndpointSlice], port_name: str, policy: Endpoints, facts: Facts = NO_FACTS) -> list[Judged]:
@@ -289,9 +291,10 @@ def row(backend: str, one: Judged, pods: Mapping[str, PodState]) -> Row:
     """*one* of *backend*; *pods*: all of its namespace, which know since when."""
     endpoint, port, verdict = one
     pod = pods.get(endpoint.pod, UNKNOWN)
-    since = verdict.since or (pod.deleted if endpoint.terminating else pod.ready_since)
+    since = verdict.since or (pod.deleted if endpoint.terminating else pod.since(ready=endpoint.ready))
     words = endpoint.pod, endpoint.node, endpoint.zone
-    return Row(backend, joined(endpoint.address, port), *words, 1, verdict.health, verdict.reason, max(0.0, since))
+    reason = verdict.reason + (NEVER_READY if pod.joining and not (endpoint.ready or endpoint.terminating) else "")
+    return Row(backend, joined(endpoint.address, port), *words, 1, verdict.health, reason, max(0.0, since))
 
 
 def count(judged: Iterable[Judged]) -> Counter[Health]:

@@ -231,6 +231,8 @@ class ControlPlane:
             self._for_endpoints.add(what, now)
             self._services.update(dict.fromkeys(changed.services))
             self._endpoints.mark(now)
+        if self.world.any_retold:
+            self._status.mark(now)
         if self._synced:
             self._run_due()
 
@@ -455,6 +457,8 @@ class ControlPlane:
         if self._peers is not None:
             self._peers.took(self._slowest.seconds(self._time()))
         self._statuses.slowest(self.slowest)
+        for service in self.world.retold():
+            self._statuses.doubt(set(self._tally.changed(service)))
         again = self._statuses.run(self.reconciled)
         crowd = checks.crowd(self._statuses.connected())
         if crowd != self._crowd:

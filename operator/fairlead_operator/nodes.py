@@ -7,14 +7,15 @@ many they have become.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import bisect
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 from fairlead_operator.api.nodes import Node
 
-#: Seconds between two losses of one moment. Kubernetes looks every 5 s for nodes that have been silent for 40 s, and marks some
-#: twenty a second: all of a large cluster take minutes, but never this long from one to the next.
+#: Seconds that a moment lasts. Kubernetes looks every 5 s for nodes that have been silent for 40 s, and marks some twenty a
+#: second: of a cluster of 5000 nodes whose view is broken all but the first few hundred are in a moment of too many.
 MOMENT: Final = 120.0
 #: Deleted nodes that are remembered: their endpoints may be there for a while.
 _DELETED: Final = 1000
@@ -45,51 +46,41 @@ NOTHING: Final = Judged({})
 def judge(lost: Mapping[str, Lost], fine: int, max_percent: int) -> Judged:
     """Which of the nodes that seem to be lost are. The same whatever the order of *lost*, and whenever it is asked.
 
-    Moment by moment, the first one first: of the nodes that were left then, so many may go and no more. A moment that is not
-    believed stays so, whatever time passes, until some of its nodes come back, or are deleted (which is another moment).
+    Of the nodes that are left when a moment begins, so many may go in it and no more; every loss begins one, so moments overlap.
+    Hence who was lost longer ago than a moment stays what it was, out or doubted, whatever is lost later: no dead node comes
+    back because others die. And doubt stays, whatever time passes, until some of its nodes come back, or are deleted (which is
+    another moment).
 
     Args:
         lost: by name. Those that were lost nobody knows when count as one moment.
         fine: how many nodes there are besides.
         max_percent: of the nodes that are left, so many may be lost in a moment.
     """
-    left = fine + len(lost)
-    believed: dict[str, Lost] = {}
+    order = sorted(lost, key=lambda name: (lost[name].since, name))
+    total = fine + len(lost)
     doubted: list[tuple[int, int]] = []
-    for moment in _moments(lost):
-        if len(moment) * 100 > left * max_percent:
-            doubted.append((len(moment), left))
-        else:
-            believed |= {name: lost[name] for name in moment}
-        left -= len(moment)
-    return Judged(believed, _words(doubted, len(lost) + fine))
+    for first, end in _moments([lost[name].since for name in order]):
+        if (end - first) * 100 > (total - first) * max_percent:
+            begin = doubted.pop()[0] if doubted and first < doubted[-1][1] else first
+            doubted.append((begin, end))
+    kept = {name for first, end in doubted for name in order[first:end]}
+    return Judged({name: lost[name] for name in order if name not in kept}, _words(doubted, total))
 
 
-def _moments(lost: Mapping[str, Lost]) -> Iterator[list[str]]:
-    """Names that were lost one soon after the other, the first ones first.
-
-    A chain, not a fixed span: else a broken view of a cluster that is large enough would be many small losses.
-    """
-    moment: list[str] = []
-    last = 0.0
-    for since, name in sorted((one.since, name) for name, one in lost.items()):
-        if moment and since - last > MOMENT:
-            yield moment
-            moment = []
-        moment.append(name)
-        last = since
-    if moment:
-        yield moment
+def _moments(times: Sequence[float]) -> Iterator[tuple[int, int]]:
+    """Where each begins and ends in *times*, which are sorted."""
+    for first, since in enumerate(times):
+        if first == 0 or since != times[first - 1]:
+            yield first, bisect.bisect_right(times, since + MOMENT)
 
 
 def _words(doubted: list[tuple[int, int]], total: int) -> str:
     if not doubted:
         return ""
+    number = sum(end - first for first, end in doubted)
     if len(doubted) == 1:
-        number, left = doubted[0]
-        return f"{number} of {left} nodes are lost at the same moment: their endpoints are kept"
-    number, times = sum(number for number, _ in doubted), len(doubted)
-    return f"{number} of {total} nodes are lost, at {times} moments too many at once: their endpoints are kept"
+        return f"{number} of {total - doubted[0][0]} nodes are lost at the same moment: their endpoints are kept"
+    return f"{number} of {total} nodes are lost, at {len(doubted)} moments too many at once: their endpoints are kept"
 
 
 class Nodes:

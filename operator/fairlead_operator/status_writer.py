@@ -118,6 +118,7 @@ class StatusWriter:
         for entry in self._entries.values():
             if entry.task is not None:
                 entry.task.cancel()
+                entry.task = None  # it ends later, and ``begin`` may come first
 
     def seen(self, ref: Ref, raw: dict[str, Any]) -> None:
         """The policy as the API server shows it. Somebody else's status is written over."""
@@ -160,6 +161,7 @@ class StatusWriter:
         backoff, told = Backoff(*self._backoff), ""
         try:
             while entry.due():
+                shown = entry.uid, entry.version
                 if not entry.bucket.take(now := asyncio.get_running_loop().time()):
                     await asyncio.sleep(entry.bucket.wait(now))
                     continue  # what is wanted may be what there is, meanwhile
@@ -172,13 +174,17 @@ class StatusWriter:
                 except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and tried again
                     self.failures += 1
                     if isinstance(error, ApiError) and error.status in {404, 409}:
-                        return  # gone, or another object now: what is seen next says which
+                        # Gone, another object, or somebody else was faster: what is seen next says which.
+                        if shown == (entry.uid, entry.version):
+                            return
+                        continue  # it was seen before the answer came
                     if told != str(error):
                         told = str(error)
                         log.warning("status of %s: %s: trying again", ref, told or repr(error))
                     await asyncio.sleep(backoff.next())
         finally:
-            entry.task = None
+            if entry.task is asyncio.current_task():
+                entry.task = None
 
     async def _write(self, ref: Ref, entry: _Entry) -> None:
         wanted, before = entry.wanted, entry.actual  # a watch may show our own write before the answer is here

@@ -7,6 +7,7 @@ An object that cannot be read raises DecodeError and leaves the world as it was:
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
@@ -42,13 +43,17 @@ class Lane(enum.Enum):
     """What must be done again after a change (DESIGN §4)."""
 
     NOTHING = enum.auto()
+    STATUS = enum.auto()
     ENDPOINTS = enum.auto()
     PODS = enum.auto()
     CONFIG = enum.auto()
 
 
 class Changed(NamedTuple):
-    """What a change touches: for ``Lane.ENDPOINTS`` the endpoints of *services*, for ``Lane.PODS`` also the *pod*'s sidecar."""
+    """What a change touches: for ``Lane.ENDPOINTS`` the endpoints of *services*, for ``Lane.PODS`` also the *pod*'s sidecar.
+
+    Of ``Lane.STATUS``, and perhaps of others too, ``World.retold`` says more.
+    """
 
     lane: Lane
     services: tuple[Ref, ...] = ()
@@ -80,6 +85,7 @@ class World:
         self._flaps = Flaps()
         self._notable: dict[str, dict[str, PodState]] = {}
         self._hasty: dict[str, dict[str, int]] = {}
+        self._retold: set[Ref] = set()
         self._lost: dict[int, Judged] = {}
         self._captured: capture.Addresses | None = None
         self._slices: dict[Ref, EndpointSlice] = {}
@@ -114,7 +120,7 @@ class World:
             case "Namespace":
                 return self._put_namespace(ref, read_namespace(raw))
             case "Pod":
-                return self._put_pod(ref, read_pod(raw, self.pods.get(ref)))
+                return self._put_pod(ref, read_pod(raw, self.pods.get(ref), self.now or math.inf))
             case "Node":
                 return self._put_node(ref, read_node(raw))
             case _:
@@ -196,6 +202,19 @@ class World:
                         of_pods.setdefault(name, []).append(service)
         return tuple(sorted(of_pods.get(pod.name, ())))
 
+    @property
+    def any_retold(self) -> bool:
+        """``retold`` may have something."""
+        return bool(self._retold)
+
+    def retold(self) -> set[Ref]:
+        """The Services of pods that said something new of their outages, which is only told; those of before are told once.
+
+        Looked up late, because whoever asks does so seldom, and slices change meanwhile.
+        """
+        pods, self._retold = self._retold, set()
+        return {service for pod in pods for service in self._services_of(pod)}
+
     def valid_policies(self) -> list[LoadBalancerPolicy]:
         """The policies that could be read, the older first: the order in which conflicts are decided."""
         found = [policy for policy in self.policies.values() if isinstance(policy, LoadBalancerPolicy)]
@@ -265,12 +284,17 @@ class World:
             return CONFIG
         had, has = ((pod.uid, self.pods.group(pod)) if pod else None for pod in (before, now))
         if now is None or had == has or (has is not None and has[1] is None):
-            return Changed(Lane.ENDPOINTS, services) if services else NOTHING
+            if services:
+                return Changed(Lane.ENDPOINTS, services)
+            return Changed(Lane.STATUS) if ref in self._retold else NOTHING
         return Changed(Lane.PODS, services, now)
 
     def _note(self, ref: Ref, before: Pod | None, now: Pod | None) -> tuple[Ref, ...]:
         """Keep pods that say more than their endpoints' conditions; the Services whose endpoints are judged anew."""
         hurry_changed = self._note_grace(ref, before, now)
+        outages = [pod.state.outages() if pod is not None else (0.0, 0.0) for pod in (before, now)]
+        if outages[0] != outages[1] and any(outages[1]):
+            self._retold.add(ref)
         had, has = (pod.state if pod is not None and pod.state.notable else None for pod in (before, now))
         _keep(self._notable, ref, has)
         asked, asks = (pod.state.probes if pod is not None else probes.NONE for pod in (before, now))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -63,8 +64,8 @@ def _texts(ref: Ref, metadata: Mapping[str, Any], name: str) -> dict[str, str]:
     return value
 
 
-def read_pod(raw: dict[str, Any], known: Pod | None = None) -> Pod:
-    """A Pod, or its metadata; *known*: what was read of that name before. Raises DecodeError."""
+def read_pod(raw: dict[str, Any], known: Pod | None = None, now: float = math.inf) -> Pod:
+    """A Pod, or its metadata; *known*: what was read of that name before; *now*: see ``read_state``. Raises DecodeError."""
     ref = ref_of(raw)
     metadata = raw["metadata"]
     labels, annotations = _texts(ref, metadata, "labels"), _texts(ref, metadata, "annotations")
@@ -79,5 +80,5 @@ def read_pod(raw: dict[str, Any], known: Pod | None = None) -> Pod:
         frozenset(part for part in annotations.get(CAPTURED, "").split(",") if part),
         bool(metadata.get("deletionTimestamp")),
         labels.get(INJECT) == "false",
-        read_state(raw, known.state if known is not None and known.uid == uid else None),
+        read_state(raw, known.state if known is not None and known.uid == uid else None, now),
     )

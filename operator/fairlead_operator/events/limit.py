@@ -29,17 +29,19 @@ class Limit:
         self._left_out: dict[Ref, int] = {}
         self._last: dict[Ref, dict[Transition, float]] = {}
 
-    def admit(self, ref: Ref, one: Transition, now: float) -> Transition | None:
-        """*one* as it may be told of the policy *ref*; ``None``: not now."""
+    def admit(self, ref: Ref, one: Transition, now: float, *, room: bool = True) -> Transition | None:
+        """*one* as it may be told of the policy *ref*; ``None``: not now. Without *room* it is left out whatever it is."""
         said = self._last.setdefault(ref, {})
         for old in [old for old, at in said.items() if at <= now - SAME]:
             del said[old]
         if one in said:
             return None
         bucket = self._policies.setdefault(ref, Bucket(BURST, EVERY))
-        if not (bucket.take(now) and self._all.take(now)):
+        # The policy's own comes last, and is taken then for sure: what others said costs it nothing.
+        if not room or bucket.wait(now) > 0 or not self._all.take(now):
             self._left_out[ref] = self._left_out.get(ref, 0) + 1
             return None
+        bucket.take(now)
         said[one] = now
         return one._replace(note=_short(one.note, self._left_out.pop(ref, 0)))
 

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from fairlead_operator.api.lenient import child, children, text
 from fairlead_operator.bindings import LISTED
+from fairlead_operator.health import NEVER_READY
 
 #: How a condition stands when all is well.
 _WELL: Final = {"Accepted": "True", "ResolvedRefs": "True", "Programmed": "True", "Degraded": "False"}
@@ -70,9 +71,7 @@ def _endpoints(before: Status, after: Status) -> Iterator[Transition]:
     new = {_key(one): one for one in children(after, "unhealthyEndpoints")}
     ready_before, ready = (_ready(status) for status in (before, after))
     if max(len(old), len(new)) >= LISTED:  # some may not be listed
-        if ready_before != ready:
-            note = f"{child(after, 'endpoints').get('summary', ready)} endpoints are healthy, {ready_before} were"
-            yield Transition(ready < ready_before, "EndpointsChanged", note)
+        yield from _counted(before, after)
         return
     lost = [one for key, one in old.items() if key not in new]
     replaced = _replaced(lost, [one for key, one in new.items() if key not in old])
@@ -80,20 +79,39 @@ def _endpoints(before: Status, after: Status) -> Iterator[Transition]:
     in_doubt = 0 < ready <= len(ended)  # whoever ends may be what is ready now: allTerminating
     gone = [one for one in lost if one in replaced or (one in ended and not in_doubt)]
     # A pod that has just come is not ready yet, and that is no news. As many have come as there are more, and are gone.
-    newcomers, fell = max(0, _total(after) - _total(before) + len(gone)), 0
+    come = [one for key, one in new.items() if key not in old and text(one, "reason").endswith(NEVER_READY)]
+    others = _total(after) - _total(before) + len(gone) - len(come)
+    fell = 0
     for key, one in new.items():
-        health = text(one, "health")
-        if newcomers and key not in old and health == "Excluded":
-            newcomers -= 1
-        elif key not in old or text(old[key], "health") != health:
-            fell += key not in old
-            # Ending is what pods do when they are told to.
-            yield Transition(not _ends(one), f"Endpoint{health}", f"{_who(one)}: {text(one, 'reason')}")
+        if one in come or (key in old and text(old[key], "health") == text(one, "health")):
+            continue
+        # Where no pod says since when, it may have just come, or be an old one that failed: told, and no warning.
+        unsure = key not in old and others > 0 and not text(one, "since")
+        fell += key not in old and not unsure
+        # Ending is what pods do when they are told to.
+        warning = not (unsure or _ends(one))
+        yield Transition(warning, f"Endpoint{text(one, 'health')}", f"{_who(one)}: {text(one, 'reason')}")
     back = [one for one in lost if one not in replaced and one not in ended]
     # Whoever is not listed any more is healthy, or is not there: the count of the healthy tells which.
     if back and ready - ready_before + fell >= len(back):
         for one in back:
             yield Transition(False, "EndpointHealthy", f"{_who(one)}: healthy")
+
+
+def _counted(before: Status, after: Status) -> Iterator[Transition]:
+    """Of more than are listed: what each count has become, if that may be news. Who has just come is not ready, too."""
+    was, now = (
+        {name: _count(status, name) for name in ("ready", "degraded", "excluded")} for status in (before, after)
+    )
+    if (was["ready"], was["degraded"]) == (now["ready"], now["degraded"]) and now["excluded"] <= was["excluded"]:
+        return
+    worse = [now[name] < was[name] for name in ("ready", "degraded")]
+    warning = worse[0] or (worse[1] and now["excluded"] > was["excluded"])
+    others = "".join(
+        f"; {now[name]} {name}, {was[name]} were" for name in ("degraded", "excluded") if now[name] != was[name]
+    )
+    summary = child(after, "endpoints").get("summary", now["ready"])
+    yield Transition(warning, "EndpointsChanged", f"{summary} endpoints are healthy, {was['ready']} were{others}")
 
 
 def _ejected(before: Status, after: Status) -> Iterator[Transition]:

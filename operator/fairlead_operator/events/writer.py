@@ -17,7 +17,7 @@ from fairlead_operator.sources.client import ApiError
 log = logging.getLogger(__name__)
 
 CONTROLLER: Final = "fairlead.dev/operator"
-#: Events that may wait to be written; more are dropped.
+#: Events that may wait to be written; more are left out, and counted.
 MOST: Final = 500
 
 
@@ -62,18 +62,19 @@ class EventWriter:
         writes: how many the API server took.
     """
 
-    def __init__(self, client: Creator, instance: str) -> None:
+    def __init__(self, client: Creator, instance: str, *, most: int = MOST) -> None:
+        """*instance* is this replica's name; *most* may wait."""
         self.writes = 0
         self._client, self._instance = client, instance
         self._limit = Limit()
-        self._waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MOST)
+        self._waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue(most)
 
     def written(self, ref: Ref, uid: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """The API server has the status *after* now, and had *before*."""
         now = asyncio.get_running_loop().time()
         for one in transitions(before, after):
-            told = self._limit.admit(ref, one, now)
-            if told is not None and not self._waiting.full():
+            told = self._limit.admit(ref, one, now, room=not self._waiting.full())
+            if told is not None:
                 made = manifest(ref, uid, told, instance=self._instance, now=datetime.datetime.now(datetime.UTC))
                 self._waiting.put_nowait(made)
 

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 
 from fairlead_operator.api.core import SliceEndpoint
 from fairlead_operator.api.meta import Ref
-from fairlead_operator.events.limit import ALL_BURST, BURST, EVERY, LONGEST, SAME, Limit
+from fairlead_operator.events.limit import ALL_BURST, ALL_EVERY, BURST, EVERY, LONGEST, SAME, Limit
 from fairlead_operator.events.transitions import Transition, transitions
 from fairlead_operator.events.writer import EventWriter, manifest
-from fairlead_operator.health import judge
+from fairlead_operator.health import NEVER_READY, judge
 from fairlead_operator.sources.client import ApiError
 from fairlead_xds.features.endpoints import Endpoints
 
 SHOP = Ref("LoadBalancerPolicy", "shop", "shop")
+#: Why a pod that has just come gets nothing.
+STARTS = f"not ready{NEVER_READY}"
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, 678, datetime.UTC)
 
 
@@ -125,13 +127,34 @@ def test_an_endpoint_that_is_listed_no_more_because_it_is_gone_is_not_called_hea
 
 
 def test_a_pod_that_has_just_come_is_news_once_it_is_ready() -> None:
-    starts = status(ready=3, unhealthyEndpoints=[unfit(4)])
+    starts = status(ready=3, unhealthyEndpoints=[unfit(4, reason=STARTS)])
     assert transitions(status(ready=3), starts) == []
     assert transitions(starts, status(ready=4)) == [
         Transition(False, "EndpointHealthy", "shop/web:http: pod web-4 (10.0.0.4:80): healthy")
     ]
-    # One comes while another turns not ready: one of them is told.
-    assert len(transitions(status(ready=3), status(ready=2, unhealthyEndpoints=[unfit(1), unfit(4)]))) == 1
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_one_that_fails_while_another_one_comes_is_the_one_that_is_told(*, turned: bool) -> None:
+    listed = [unfit(4, reason=STARTS), unfit(1)]
+    after = status(ready=2, unhealthyEndpoints=listed[::-1] if turned else listed)
+    assert transitions(status(ready=3), after) == [
+        Transition(True, "EndpointExcluded", "shop/web:http: pod web-1 (10.0.0.1:80): not ready")
+    ]
+
+
+def test_one_that_fails_while_another_one_has_come_and_is_ready_is_told() -> None:
+    failed = unfit(1) | {"since": "2026-01-01T00:00:00Z"}
+    assert transitions(status(ready=1), status(ready=1, unhealthyEndpoints=[failed])) == [
+        Transition(True, "EndpointExcluded", "shop/web:http: pod web-1 (10.0.0.1:80): not ready")
+    ]
+
+
+def test_who_may_have_come_or_failed_is_told_and_is_no_warning() -> None:
+    """Without a pod, or before it says since when."""
+    assert transitions(status(ready=3), status(ready=3, unhealthyEndpoints=[unfit(1)])) == [
+        Transition(False, "EndpointExcluded", "shop/web:http: pod web-1 (10.0.0.1:80): not ready")
+    ]
 
 
 #: How a pod is listed until it is gone, or until another one has its address or its name.
@@ -143,14 +166,16 @@ ENDS = [
 
 
 @pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("comes", [unfit(4), unfit(1, pod="web-4"), unfit(4, pod="web-1")])
+@pytest.mark.parametrize(
+    "comes", [unfit(4, reason=STARTS), unfit(1, pod="web-4", reason=STARTS), unfit(4, pod="web-1", reason=STARTS)]
+)
 def test_one_that_comes_when_another_one_is_gone_is_no_news_either(end: dict[str, Any], comes: dict[str, Any]) -> None:
     """Of a rolling update, both in one status; the newcomer may have the address of the one that is gone, or its name."""
     before = status(ready=2, unhealthyEndpoints=[end])
     before["endpoints"] |= {"draining": 1} if end["health"] == "Draining" else {}
     assert transitions(before, status(ready=2, unhealthyEndpoints=[comes])) == []
     # And a third one that turns not ready meanwhile is.
-    assert transitions(before, status(ready=1, unhealthyEndpoints=[comes, unfit(3)])) != []
+    assert [one.warning for one in transitions(before, status(ready=1, unhealthyEndpoints=[comes, unfit(3)]))] == [True]
 
 
 def test_who_ends_may_be_what_serves_when_nothing_else_does() -> None:
@@ -161,7 +186,7 @@ def test_who_ends_may_be_what_serves_when_nothing_else_does() -> None:
     assert told == [Transition(True, "EndpointExcluded", "shop/web:http: pod web-2 (10.0.0.2:80): not ready")]
 
 
-@pytest.mark.parametrize("comes", [unfit(1, pod="web-4"), unfit(4, pod="web-1")])
+@pytest.mark.parametrize("comes", [unfit(1, pod="web-4", reason=STARTS), unfit(4, pod="web-1", reason=STARTS)])
 def test_who_has_lost_its_address_or_name_to_another_one_is_not_called_healthy(comes: dict[str, Any]) -> None:
     before, after = (
         status(ready=2, unhealthyEndpoints=[unfit(1)]),
@@ -198,9 +223,22 @@ def test_an_end_that_was_asked_for_is_no_warning() -> None:
 def test_more_than_a_status_lists_are_told_as_a_count() -> None:
     many = [unfit(number) for number in range(20)]
     assert transitions(status(ready=23), status(ready=3, unhealthyEndpoints=many)) == [
-        Transition(True, "EndpointsChanged", "3/3 endpoints are healthy, 23 were")
+        Transition(True, "EndpointsChanged", "3/3 endpoints are healthy, 23 were; 20 excluded, 0 were")
     ]
     assert transitions(status(ready=3, unhealthyEndpoints=many), status(ready=3, unhealthyEndpoints=many[1:])) == []
+
+
+def test_of_more_than_a_status_lists_a_total_loss_of_those_that_were_degraded_is_a_warning() -> None:
+    before, after = (
+        status(ready=0, unhealthyEndpoints=[unfit(number, health) for number in range(20)])
+        for health in ("Degraded", "Excluded")
+    )
+    before["endpoints"] |= {"degraded": 20}
+    assert transitions(before, after) == [
+        Transition(
+            True, "EndpointsChanged", "0/3 endpoints are healthy, 0 were; 0 degraded, 20 were; 20 excluded, 0 were"
+        )
+    ]
 
 
 def test_ejections() -> None:
@@ -286,6 +324,27 @@ def test_all_policies_together_are_bounded() -> None:
     assert sum(one is not None for one in told) == ALL_BURST
 
 
+def test_what_all_policies_together_may_not_say_costs_the_one_that_asks_nothing() -> None:
+    limit = Limit()
+    for number in range(ALL_BURST):
+        limit.admit(Ref("LoadBalancerPolicy", "shop", f"p{number}"), _numbered(number), 0.0)
+    assert all(limit.admit(SHOP, _numbered(number), 0.0) is None for number in range(BURST))
+
+    told = [limit.admit(SHOP, _numbered(number), ALL_BURST * ALL_EVERY) for number in range(BURST)]
+    assert None not in told
+    assert told[0] is not None
+    assert told[0].note == f"pod 0 ({BURST} events before this one were left out: there were too many)"
+
+
+def test_what_there_is_no_room_for_is_counted_and_costs_nothing() -> None:
+    limit = Limit()
+    assert all(limit.admit(SHOP, _numbered(number), 0.0, room=False) is None for number in range(BURST))
+    told = [limit.admit(SHOP, _numbered(number), 0.0) for number in range(BURST)]
+    assert None not in told
+    assert told[0] is not None
+    assert told[0].note.endswith(f"({BURST} events before this one were left out: there were too many)")
+
+
 def test_an_hour_of_flips_is_a_bounded_number_of_events() -> None:
     limit = Limit()
     told = sum(limit.admit(SHOP, _numbered(second % 2), float(second)) is not None for second in range(3600))
@@ -329,6 +388,7 @@ class Api:
 
     def __init__(self, refuse: int = 0) -> None:
         self.refuse, self.made = refuse, list[tuple[str, str]]()
+        self.notes: list[str] = []
         self.error: Exception = ApiError(403, "not yours")
 
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -336,7 +396,24 @@ class Api:
             self.refuse -= 1
             raise self.error
         self.made.append((path, body["reason"]))
+        self.notes.append(body["note"])
         return body
+
+
+async def test_what_a_full_queue_drops_is_told_with_the_next_one() -> None:
+    api = Api()
+    events = EventWriter(api, "one", most=1)
+    ill = status(ready=2, unhealthyEndpoints=[unfit(1)])
+    events.written(SHOP, "u1", status(), ill)
+    events.written(SHOP, "u1", ill, status())  # there is no room for it
+    running = asyncio.create_task(events.run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    events.written(SHOP, "u1", status(), status(ready=2, unhealthyEndpoints=[unfit(2)]))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    running.cancel()
+    assert [note.partition(" (1 events")[2][:7] for note in api.notes] == ["", " before"]
 
 
 @pytest.mark.parametrize("error", [ApiError(403, "not yours"), ValueError("not yours"), RuntimeError("not yours")])

@@ -10,10 +10,11 @@ import pytest
 from fairlead_operator import health
 from fairlead_operator.api.core import EndpointSlice, SliceEndpoint, read_slice
 from fairlead_operator.api.meta import Ref
-from fairlead_operator.api.pod_status import PodState
+from fairlead_operator.api.pod_status import PodState, Restarts
 from fairlead_operator.nodes import Lost
+from fairlead_operator.world import World
 from fairlead_xds.features.endpoints import Endpoints, Health
-from tests.support.manifests import endpoint, endpoint_slice
+from tests.support.manifests import NAMESPACE, endpoint, endpoint_slice, running_pod
 
 HEALTHY, DEGRADED, DRAINING, EXCLUDED = Health.HEALTHY, Health.DEGRADED, Health.DRAINING, Health.EXCLUDED
 TERMINATES = {"ready": False, "serving": True, "terminating": True}
@@ -134,3 +135,27 @@ def test_facts_of_other_pods_and_nodes_change_nothing(policy: Endpoints, states:
     with_facts, without = (health.assess([read_slice(raw)], "", policy, facts) for facts in (others, health.NO_FACTS))
 
     assert with_facts == without
+
+
+@pytest.mark.parametrize("started", [0.0, 100.0])
+def test_a_pod_that_restarted_is_held_back_for_a_time_though_nobody_knows_when_it_started(started: float) -> None:
+    pod = PodState(restarts=Restarts((("web", 3),), (60.0, 80.0, 100.0), started))
+    ready = _endpoint(ready=True, serving=True, terminating=False)
+
+    def says(now: float) -> health.Verdict:
+        return health.judge(ready, Endpoints(), last_resort=False, pod=pod, now=now)
+
+    assert (says(129.0).health, says(129.0).until) == (Health.DEGRADED, 130.0)
+    assert says(130.0).health is Health.HEALTHY
+
+
+def test_a_pod_of_a_node_whose_clock_is_ahead_is_held_back_no_longer_than_others() -> None:
+    world = World()
+    world.now = 1000.0
+    world.apply(running_pod("web-1", restarts=3, started=4600.0, run=1.0))
+    (pod,) = world.pod_states(NAMESPACE).values()
+    ready = _endpoint(ready=True, serving=True, terminating=False)
+
+    verdict = health.judge(ready, Endpoints(), last_resort=False, pod=pod, now=1001.0)
+
+    assert (verdict.health, verdict.since, verdict.until) == (Health.DEGRADED, 1000.0, 1030.0)

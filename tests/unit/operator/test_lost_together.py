@@ -23,8 +23,12 @@ TABLE: dict[str, tuple[list[float], int, int, list[float]]] = {
     "half at once": ([0, 1, 2], 3, 50, [0, 1, 2]),
     "three of five in a week": ([0, DAY, 6 * DAY], 2, 50, [0, DAY, 6 * DAY]),
     "three of five at once": ([0, 5, 10], 2, 50, []),
-    "a moment is as long as the next follows": ([0, MOMENT, 2 * MOMENT], 2, 50, []),
-    "and no longer": ([0, MOMENT, 2 * MOMENT + 1], 2, 50, [0, MOMENT, 2 * MOMENT + 1]),
+    "a moment is so long": ([0, MOMENT - 1, MOMENT], 2, 50, []),
+    "and no longer": ([0, MOMENT - 1, MOMENT + 1], 2, 50, [0, MOMENT - 1, MOMENT + 1]),
+    "one every 100 s, six of ten": ([100 * n for n in range(6)], 4, 50, [100 * n for n in range(6)]),
+    "one every 100 s, until the last two": ([100 * n for n in range(9)], 1, 50, [100 * n for n in range(7)]),
+    "a moment begins wherever it is the worst": ([0, 100, 101, 102], 1, 50, []),
+    "a large cluster, a few a second": (list(range(240)), 10, 50, list(range(9))),
     "all that are left of many that went before": ([0, HOUR, 2 * HOUR, DAY, DAY + 1], 0, 50, [0, HOUR, 2 * HOUR]),
     "one that went before the view broke stays out": ([0, DAY, DAY + 1, DAY + 2], 2, 50, [0]),
     "one that goes while the view is broken": ([0, 1, 2, HOUR], 1, 50, [HOUR]),
@@ -101,6 +105,22 @@ def test_what_happens_later_changes_nothing_of_before(lost: dict[str, Lost], fin
     after = judge(lost | more, fine - len(more), share).lost
 
     assert {name: one for name, one in after.items() if name in lost} == judge(lost, fine, share).lost
+
+
+chains = st.lists(st.integers(1, round(MOMENT)), max_size=20)
+
+
+@given(chains, st.integers(1, 20), shares, st.floats(0, 2000))
+def test_who_was_lost_longer_ago_than_a_moment_stays_what_it_was(
+    gaps: list[int], fine: int, share: int, later: float
+) -> None:
+    """However soon one followed the other: no believed one comes back because others are lost."""
+    lost = _lost([float(sum(gaps[: number + 1])) for number in range(len(gaps))])
+    more = lost | {"later": Lost("gone", THEN + later)}
+    before, after = judge(lost, fine, share).lost, judge(more, fine - 1, share).lost
+
+    settled = {name for name, one in lost.items() if one.since < THEN + later - MOMENT}
+    assert before.keys() & settled == after.keys() & settled
 
 
 @given(losses, st.integers(0, 20), shares, st.data())

@@ -50,7 +50,7 @@ def test_a_restart_that_is_seen_is_counted_when_it_was() -> None:
     second = read_state(pod(container(1, run=1010, last=(0, 1000))), first)
     third = read_state(pod(container(2, run=5030, last=(1010, 5000))), second)
 
-    assert third.restarts == Restarts((("web", 2),), (seconds(1000), seconds(5000)), seconds(5030))
+    assert third.restarts == Restarts((("web", 2),), (seconds(1000), seconds(5000)), seconds(5030), ("web", "web"))
     assert third.restarts.within(600) == 1
     assert third.restarts.within(5000) == 2
 
@@ -77,6 +77,32 @@ def test_while_it_waits_nothing_has_started() -> None:
     assert state.restarts.within(3600) == 3
 
 
+@pytest.mark.parametrize(
+    "reason",
+    ["ErrImagePull", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "ContainerCreating", ""],
+)
+def test_whatever_a_container_waits_for_it_does_not_run(reason: str) -> None:
+    """Of a Service with publishNotReadyAddresses nothing else tells."""
+    waits: Json = {"name": "side", "restartCount": 0, "state": {"waiting": {"reason": reason} if reason else {}}}
+    assert read_state(pod(container(0, run=0), waits)).waiting == (reason or "Waiting")
+
+
+def test_a_node_whose_clock_is_ahead_starts_nothing_in_the_future() -> None:
+    """An hour; told again later, with other news of the pod, it began when it was told first."""
+    raw = pod(container(3, run=3700, last=(3690, 3699)))
+    first = read_state(raw, now=seconds(105))
+    later = read_state(raw | {"metadata": {"labels": {}}}, first, now=seconds(120))
+
+    assert first.restarts.began == later.restarts.began == seconds(105)
+    assert later.restarts.within(600) == 3
+    again = read_state(pod(container(4, run=3740, last=(3700, 3735))), later, now=seconds(150))
+    assert again.restarts.began == seconds(150)
+
+
+def test_a_node_whose_clock_is_right_is_believed() -> None:
+    assert read_state(pod(container(3, run=100, last=(80, 90))), now=seconds(105)).restarts.began == seconds(100)
+
+
 def test_the_same_status_again_is_the_same_state() -> None:
     raw = pod(container(2, run=200, last=(100, 190)))
     once = read_state(raw)
@@ -93,6 +119,37 @@ def test_all_containers_count_and_init_containers_do_not() -> None:
     assert state.restarts.started == seconds(300)
 
 
+def test_containers_that_restart_together_are_one_restart() -> None:
+    """The node has started again; told of at once, or one after the other."""
+    names = ("web", "side", "logs")
+
+    def raw(*restarted: str) -> Json:
+        runs = [
+            container(1, run=1030 + n, last=(0, 1000 + n)) if name in restarted else container(0, run=0)
+            for n, name in enumerate(names)
+        ]
+        return pod(*({**one, "name": name} for one, name in zip(runs, names, strict=True)))
+
+    assert read_state(raw(*names), read_state(raw())).restarts.within(600) == 1
+    state = read_state(raw())
+    for told in range(len(names)):
+        state = read_state(raw(*names[: told + 1]), state)
+    assert state.restarts.within(600) == 1
+    assert state.restarts.counts == (("logs", 1), ("side", 1), ("web", 1))
+
+
+def test_containers_that_restart_one_after_the_other_count_each() -> None:
+    other = {**container(1, run=240, last=(0, 230)), "name": "side"}
+    assert read_state(pod(container(1, run=210, last=(100, 200)), other)).restarts.within(600) == 2
+
+
+def test_one_container_that_ends_again_at_once_has_restarted_twice() -> None:
+    first = read_state(pod(container(1, run=101, last=(0, 100))))
+    second = read_state(pod(container(2, run=113, last=(101, 103))), first)
+
+    assert second.restarts.within(600) == 2
+
+
 def test_a_startup_probe_that_has_not_passed() -> None:
     assert read_state(pod(container(0, run=0) | {"started": False})).starting
     assert not read_state(pod(container(0, run=0))).starting
@@ -105,6 +162,14 @@ def test_when_it_was_asked_to_end_and_how_long_it_has() -> None:
     state = read_state(raw)
 
     assert (state.deleted, state.grace, state.ready_since) == (seconds(55), 45, seconds(50))
+
+
+@pytest.mark.parametrize(("since", "status", "joining"), [(1, "False", True), (60, "False", False), (1, "True", False)])
+def test_a_pod_that_has_not_been_ready_since_it_started_joins(since: float, status: str, *, joining: bool) -> None:
+    ready = {"type": "Ready", "status": status, "lastTransitionTime": at(since)}
+
+    assert read_state(pod(container(0, run=5), conditions=[ready], startTime=at(0))).joining is joining
+    assert not read_state(pod(container(0, run=5), conditions=[ready])).joining  # nobody knows
 
 
 def test_metadata_alone_is_fine() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -169,6 +170,41 @@ async def test_an_object_of_the_same_name_that_came_after_is_not_written_to_unse
     assert api.status == {"a": 1}
 
 
+async def test_who_changes_the_object_while_a_write_is_in_flight_does_not_end_the_writing() -> None:
+    """A conflict: the watch shows the other writer's version before the answer is here."""
+    api = Api()
+    writer = StatusWriter(api)
+    writer.seen(SHOP, api.raw())
+    api.gate.clear()
+    api.errors = [ApiError(409, "conflict")]
+    writer.write(SHOP, {"a": 1})
+    await settle()
+    api.version += 1
+    writer.seen(SHOP, api.raw())
+    api.gate.set()
+    await settle()
+    assert (api.status, writer.writes) == ({"a": 1}, 1)
+
+
+@pytest.mark.parametrize("status", [404, 409])
+async def test_a_successor_that_is_seen_while_the_write_to_the_one_before_is_in_flight_gets_its_status(
+    status: int,
+) -> None:
+    api = Api()
+    writer = StatusWriter(api)
+    writer.seen(SHOP, api.raw())
+    api.gate.clear()
+    api.errors = [ApiError(status, "no such object")]
+    writer.write(SHOP, {"a": 1})
+    await settle()
+    api.uid, api.version = "u2", 5
+    writer.seen(SHOP, api.raw())
+    api.gate.set()
+    await settle()
+    assert [patch["metadata"]["uid"] for patch in api.patches] == ["u1", "u2"]
+    assert api.status == {"a": 1}
+
+
 async def test_a_policy_that_is_gone_is_forgotten() -> None:
     api = Api()
     writer = StatusWriter(api)
@@ -229,6 +265,22 @@ async def test_a_write_in_flight_is_given_up_with_the_lead() -> None:
     writer.write(SHOP, {"a": 2})
     await settle()
     assert api.status == {"a": 2}
+
+
+async def test_the_lead_is_lost_and_won_again_before_the_write_in_flight_knows() -> None:
+    api = Api()
+    writer = StatusWriter(api)
+    writer.seen(SHOP, api.raw())
+    api.gate.clear()
+    writer.write(SHOP, {"a": 1})
+    await settle()
+    writer.pause()
+    writer.begin()
+    writer.write(SHOP, {"a": 2})
+    api.gate.set()
+    await settle()
+    assert api.status == {"a": 2}
+    await writer.stop()
 
 
 async def test_each_write_is_told_with_what_was_there_before() -> None:
