@@ -22,10 +22,16 @@ _DELETED: Final = 1000
 
 
 class Lost(NamedTuple):
-    """Why the pods of a node get nothing, and since when (seconds since the epoch; 0: unknown)."""
+    """Why the pods of a node get nothing.
+
+    Attributes:
+        since: seconds since the epoch; 0: unknown.
+        deleted: when it was deleted, if it was lost already then; else 0.
+    """
 
     why: str
     since: float = 0.0
+    deleted: float = 0.0
 
 
 class Judged(NamedTuple):
@@ -44,6 +50,18 @@ NOTHING: Final = Judged({})
 
 
 def judge(lost: Mapping[str, Lost], fine: int, max_percent: int) -> Judged:
+    """Which of the nodes that seem to be lost are, those too that were deleted meanwhile; the rest as ``_judge``.
+
+    Who was believed to be lost by then is out, and belongs to no other moment; who was doubted is lost anew.
+    """
+    if not any(one.deleted for one in lost.values()):
+        return _judge(lost, fine, max_percent)
+    believed = _judge(lost, fine, max_percent).lost
+    anew = {name: Lost(one.why, one.deleted) for name, one in lost.items() if one.deleted and name not in believed}
+    return _judge({**lost, **anew}, fine, max_percent)
+
+
+def _judge(lost: Mapping[str, Lost], fine: int, max_percent: int) -> Judged:
     """Which of the nodes that seem to be lost are. The same whatever the order of *lost*, and whenever it is asked.
 
     Of the nodes that are left when a moment begins, so many may go in it and no more; every loss begins one, so moments overlap.
@@ -94,8 +112,10 @@ class Nodes:
         """Remember *node*, or that it is gone as of *now*; whether endpoints may be judged otherwise."""
         before = self._known.get(name)
         if node is None:
-            if self._known.pop(name, None) is not None:
-                self._remember(name, Lost(f"node {name} was deleted", now))
+            if before is not None:
+                del self._known[name]
+                why = f"node {name} was deleted"
+                self._remember(name, Lost(why, before.since, now) if before.lost else Lost(why, now))
             return before is not None
         self._known[name] = node
         back = self._deleted.pop(name, None) is not None

@@ -67,6 +67,17 @@ async def test_the_endpoints_of_a_deleted_node_are_out_since_it_was_seen() -> No
     assert (row.node, row.reason, row.since) == ("n2", "node n2 was deleted", NOW.timestamp() + 7)
 
 
+async def test_the_endpoints_of_a_node_that_was_lost_before_it_was_deleted_are_out_since_then() -> None:
+    plane = _plane(*map(node, NODES), _slice(*NODES))
+    plane.apply(node("n2", ready="Unknown", since="2026-01-01T10:00:00Z"))
+    plane.apply(node("n1", ready="Unknown", since=NOW.isoformat()))
+    plane.delete(Ref("Node", "", "n2"))
+
+    found = _excluded(plane)
+    assert set(found) == {"n1", "n2"}
+    assert (found["n2"].reason, found["n2"].since) == ("node n2 was deleted", NOW.timestamp() - 7200)
+
+
 async def test_two_of_three_at_once_are_kept_and_it_is_said_but_not_an_hour_apart() -> None:
     plane = _plane(*map(node, NODES), _slice(*NODES))
     plane.apply(node("n1", ready="Unknown", since="2026-01-01T10:00:00Z"))

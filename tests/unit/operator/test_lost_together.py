@@ -67,7 +67,7 @@ def test_words_say_of_how_many() -> None:
 
 losses = st.dictionaries(
     st.integers(0, 30).map("n{}".format),
-    st.builds(Lost, st.just("gone"), st.just(0.0) | st.integers(0, 2000).map(lambda since: THEN + since)),
+    st.builds(Lost, st.just("gone"), st.just(0.0) | st.integers(0, 2000).map(lambda since: THEN + since), st.just(0.0)),
     max_size=20,
 )
 shares = st.integers(0, 100)
@@ -105,6 +105,33 @@ def test_what_happens_later_changes_nothing_of_before(lost: dict[str, Lost], fin
     after = judge(lost | more, fine - len(more), share).lost
 
     assert {name: one for name, one in after.items() if name in lost} == judge(lost, fine, share).lost
+
+
+def test_who_was_believed_to_be_lost_stays_so_when_it_is_deleted_and_is_not_of_that_moment() -> None:
+    lost = _lost([0, DAY])
+    lost["n0"] = Lost("node was deleted", THEN, deleted=THEN + DAY)
+
+    assert judge(lost, 1, 50) == judge(_lost([0, DAY]) | {"n0": lost["n0"]}, 1, 50)
+    assert judge(lost, 1, 50).lost == lost
+
+
+def test_who_was_doubted_is_lost_when_it_is_deleted() -> None:
+    lost = _lost([0, 1, 2])
+    lost["n0"] = Lost("node was deleted", THEN, deleted=THEN + DAY)
+
+    assert judge(_lost([0, 1, 2]), 2, 50).lost == {}
+    assert judge(lost, 2, 50).lost == {"n0": Lost("node was deleted", THEN + DAY), "n1": lost["n1"], "n2": lost["n2"]}
+
+
+@given(losses, st.integers(0, 20), shares, st.integers(0, 4000), st.data())
+def test_to_be_deleted_later_brings_nobody_back(
+    lost: dict[str, Lost], fine: int, share: int, later: int, data: st.DataObject
+) -> None:
+    at = THEN + 2000 + later
+    deleted = data.draw(st.sets(st.sampled_from(sorted(lost)))) if lost else set()
+    after = {name: one._replace(deleted=at) if name in deleted else one for name, one in lost.items()}
+
+    assert judge(lost, fine, share).lost.keys() <= judge(after, fine, share).lost.keys()
 
 
 chains = st.lists(st.integers(1, round(MOMENT)), max_size=20)
