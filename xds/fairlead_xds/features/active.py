@@ -75,7 +75,7 @@ class HttpCheck(Value):
 
     path: Annotated[str, Field(pattern=r"^/[^\s#]*$", max_length=1024)] = Field("/", description="What is asked for.")
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\-\[\]]+$", min_length=1, max_length=253)] | None = Field(
-        None, description="The Host header. Default: the name of the cluster."
+        None, description="The Host header. Default: the endpoint's address or hostname, and the port that is asked."
     )
     scheme: Literal["HTTP", "HTTPS"] = Field(
         "HTTP", description="HTTPS: over TLS, whatever the certificate says, as a kubelet does."
@@ -199,6 +199,19 @@ def needs_http2(value: ActiveHealthCheck | None) -> bool:
 def over_tls(value: ActiveHealthCheck | None) -> bool:
     """The check speaks TLS."""
     return value is not None and value.http is not None and value.http.scheme == "HTTPS"
+
+
+def by_address(value: ActiveHealthCheck | None) -> bool:
+    """Each endpoint is called by its ``authority``, as by a kubelet. Envoy's default is the cluster's name.
+
+    That has a slash, which no host has: Go's net/http answers 400.
+    """
+    return value is not None and (value.type == "GRPC" or (value.http is not None and value.http.host is None))
+
+
+def authority(address: str, port: int) -> str:
+    """``Endpoint.health_check_config.hostname``, which comes before the host of the check: Host, or gRPC's authority."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def transport_socket_matches() -> list[ClusterTransportSocketMatch]:
