@@ -112,12 +112,13 @@ def _explicit(wanted: ActiveHealthCheck, probe: Probe) -> ActiveHealthCheck | No
 def _times(wanted: ActiveHealthCheck, probe: Probe) -> tuple[str, str]:
     """Interval and timeout. What the policy does not say gives way: a check has to end before the next one begins.
 
-    The API lets a probe take longer than its period.
+    The API lets a probe take longer than its period, and a kubelet waits for it: so the interval grows where the policy says
+    none, for with a shorter timeout pods that are slow and well would fail.
     """
     interval, timeout = wanted.interval or f"{probe.period}s", wanted.timeout or f"{probe.timeout}s"
     if milliseconds(timeout) <= milliseconds(interval):
         return interval, timeout
-    return (interval, interval) if wanted.timeout is None else (timeout, timeout)
+    return (interval, interval) if wanted.interval is not None and wanted.timeout is None else (timeout, timeout)
 
 
 def _http(probe: Probe) -> HttpCheck:

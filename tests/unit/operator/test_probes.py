@@ -149,9 +149,10 @@ def test_a_dead_pod_is_out_before_its_liveness_probe_ends_it(failure: int, thres
 @pytest.mark.parametrize(
     ("wanted", "interval", "timeout"),
     [
-        ({}, "3s", "3s"),
+        ({}, "5s", "5s"),
         ({"interval": "2s"}, "2s", "2s"),
         ({"timeout": "6s"}, "6s", "6s"),
+        ({"interval": "2s", "timeout": "6s"}, "6s", "6s"),
         ({"interval": "10s"}, "10s", "5s"),
         ({"interval": "9s", "timeout": "1s"}, "9s", "1s"),
     ],

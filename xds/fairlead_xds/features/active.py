@@ -121,7 +121,10 @@ class ActiveHealthCheck(Value):
     )
     interval: PositiveDuration | None = Field(
         None,
-        description="Time from one check to the next, 100ms or longer. Default: 10s; of a probe: its periodSeconds.",
+        description=(
+            "Time from one check to the next, 100ms or longer. Default: 10s; of a probe: its periodSeconds, or timeout where"
+            " that is longer."
+        ),
     )
     timeout: PositiveDuration | None = Field(
         None,
