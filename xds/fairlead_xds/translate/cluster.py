@@ -56,7 +56,9 @@ def cluster(backend: Backend) -> bytes:
             load_assignment=_hosts(backend, check.active) if by_dns else None,
             connect_timeout=timedelta(CONNECT_TIMEOUT if by_dns else POD_CONNECT_TIMEOUT),
             load_balancing_policy=algorithm.load_balancing_policy(backend.load_balancer),
-            common_lb_config=endpoints.common_lb_config(backend.persistence, check.panic_threshold),
+            common_lb_config=endpoints.common_lb_config(
+                backend.persistence, check.panic_threshold, asked=check.active is not None
+            ),
             health_checks=[active.health_check(check.active)] if check.active is not None else [],
             transport_socket_matches=active.transport_socket_matches() if active.over_tls(check.active) else [],
             outlier_detection=passive.outlier_detection(check.passive) if check.passive is not None else None,
