@@ -1,8 +1,9 @@
 """Active checks that ask as the pods' own probes do. Pure.
 
-Envoy has one check for a cluster, pods may have different probes while their template changes: the probe that most of them
-have is the cluster's, a pod whose probe differs in its port only is asked there, and one whose probe differs otherwise is not
-asked until most pods are like it. Until then Kubernetes alone judges it, as it does where no probe can be asked.
+Envoy has one check for a cluster, pods may have different probes while their template changes: the probe that most of those
+that get traffic have is the cluster's, a pod whose probe differs in its port only is asked there, and one whose probe differs
+otherwise is not asked until most pods are like it. Until then Kubernetes alone judges it, as it does where no probe can be
+asked.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from fairlead_operator.api.core import EndpointSlice
+from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.probes import Probe, Probes
 from fairlead_xds.features.active import ActiveHealthCheck, CheckHeader, GrpcCheck, HttpCheck, TcpCheck
@@ -46,20 +47,22 @@ def choose(
 ) -> Choice:
     """*wanted* is of a probe; *pods* are those of the Service's namespace, by name."""
     of_port = [
-        (endpoint.pod, port)
+        (endpoint, port)
         for entry in slices
         if (port := entry.ports.get(port_name)) is not None
         for endpoint in entry.endpoints
     ]
-    found = {pod: _of(pods[pod].probes, port, wanted.type) for pod, port in of_port if pod in pods}
+    found = {one.pod: _of(pods[one.pod].probes, port, wanted.type) for one, port in of_port if one.pod in pods}
     words = _WORDS[wanted.type]
     if not found:
         # A pod is there long before its endpoint; but its watch may be late for a moment.
-        late = bool(pods) and any(pod for pod, _ in of_port)
+        late = bool(pods) and any(one.pod for one, _ in of_port)
         return Choice(None, "" if late or not of_port else _NO_PODS, {})
-    counts = Counter(probe._replace(port=0) for probe in found.values() if probe is not None and not probe.problem)
+    best = max(_rank(one) for one, _ in of_port if one.pod in found)
+    voters = {one.pod: found[one.pod] for one, _ in of_port if one.pod in found and _rank(one) == best}
+    counts = Counter(probe._replace(port=0) for probe in voters.values() if probe is not None and not probe.problem)
     if not counts:
-        problems = sorted({probe.problem for probe in found.values() if probe is not None})
+        problems = sorted({probe.problem for probe in voters.values() if probe is not None})
         why = f"no proxy can ask as the {words} does: {problems[0]}" if problems else f"the pods have no {words}"
         return Choice(None, f"{why}; {_NOBODY}", {})
     most = max(counts, key=lambda probe: (counts[probe], probe))
@@ -71,6 +74,11 @@ def choose(
         for name, probe in found.items()
     }
     return Choice(check, "", ports)
+
+
+def _rank(endpoint: SliceEndpoint) -> int:
+    """Those that get traffic say how all are asked: else a Deployment's old pods do while they end."""
+    return 2 if endpoint.ready and not endpoint.terminating else 1 if endpoint.serving else 0
 
 
 def _of(containers: Probes, port: int, kind: str) -> Probe | None:

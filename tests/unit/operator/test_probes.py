@@ -192,6 +192,35 @@ def test_a_probe_that_differs_otherwise_is_not_asked_until_most_pods_have_it() -
 
 
 @pytest.mark.parametrize(
+    ("leaving", "staying", "path"),
+    [
+        ({"ready": False, "serving": False, "terminating": True}, {}, "/new"),
+        ({"ready": False, "serving": True, "terminating": True}, {}, "/new"),
+        ({"ready": False}, {}, "/new"),
+        ({"ready": False}, {"ready": False, "serving": True, "terminating": True}, "/new"),
+        ({"ready": False}, {"ready": False}, "/old"),
+    ],
+    ids=["ended", "ends", "not ready", "all that serves ends", "none serves"],
+)
+def test_pods_that_get_traffic_say_how_they_are_asked_however_many_others_there_are(
+    leaving: Json, staying: Json, path: str
+) -> None:
+    old, new = ({"httpGet": {"path": path, "port": 8080}} for path in ("/old", "/new"))
+    entries = [
+        placed(endpoint("10.0.0.1", **leaving), pod="a"),
+        placed(endpoint("10.0.0.2", **leaving), pod="b"),
+        placed(endpoint("10.0.0.3", **staying), pod="c"),
+    ]
+    states = {name: PodState(probes=read_probes(spec(probe))) for name, probe in (("a", old), ("b", old), ("c", new))}
+
+    check = choose(AS_READY, [read_slice(endpoint_slice("web", 8080, entries))], "", states).check
+
+    assert check is not None
+    assert check.http is not None
+    assert check.http.path == path
+
+
+@pytest.mark.parametrize(
     ("raw", "why"),
     [
         ({"exec": {"command": ["true"]}}, "no proxy can ask as the readiness probe does: it is a command"),
