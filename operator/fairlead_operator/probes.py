@@ -82,11 +82,15 @@ def _rank(endpoint: SliceEndpoint) -> int:
 
 
 def _of(containers: Probes, port: int, kind: str) -> Probe | None:
-    """The probe of the container that has *port*; else of the first one that has such a probe."""
+    """The probe of the container that names *port*, else of one that is probed there, else of the first that has a probe.
+
+    Nobody has to name a port. A sidecar that does not serve this one says nothing of who does.
+    """
     found = [
-        (port not in container.ports, number, probe)
+        (0 if port in container.ports else 1 if probe.port == port else 2, number, probe)
         for number, container in enumerate(containers)
         if (probe := container.readiness if kind == "ReadinessProbe" else container.liveness) is not None
+        and (not container.sidecar or port in container.ports or probe.port == port)
     ]
     probe = min(found)[2] if found else None
     if probe is not None and probe.type == "GRPC" and probe.port != port:

@@ -31,9 +31,9 @@ def spec(readiness: Json | None = None, liveness: Json | None = None, **fields: 
 
 
 def readiness_of(probe: Json) -> Probe:
-    ((_, found, _),) = read_probes(spec(probe))
-    assert found is not None
-    return found
+    (container,) = read_probes(spec(probe))
+    assert container.readiness is not None
+    return container.readiness
 
 
 @pytest.mark.parametrize(
@@ -243,6 +243,48 @@ def test_the_container_of_the_port_is_the_one_that_counts() -> None:
     containers = {"containers": [side, *spec(HTTP)["containers"]]}
 
     assert _chosen({"a": containers}).ports == {"a": 8080}
+
+
+def _container(port: int, *names: int, path: str = "/") -> Json:
+    probe = {"httpGet": {"port": port, "path": path}}
+    return {"name": f"c{port}", "readinessProbe": probe, "ports": [{"containerPort": name} for name in names]}
+
+
+ALWAYS = {"restartPolicy": "Always"}
+
+
+@pytest.mark.parametrize(
+    ("containers", "init", "asked"),
+    [
+        ([_container(15021), _container(8080)], [], 8080),
+        ([_container(15021), _container(9000, 8080), _container(8080)], [], 9000),
+        ([_container(15021), _container(9000)], [], 15021),
+        ([{"name": "web"}], [_container(8080) | ALWAYS], 8080),
+        ([{"name": "web"}], [_container(9000, 8080) | ALWAYS], 9000),
+        ([_container(9000)], [_container(8080) | ALWAYS], 8080),
+        ([_container(9000)], [_container(15021) | ALWAYS], 9000),
+        ([{"name": "web"}], [_container(15021) | ALWAYS], None),
+        ([{"name": "web"}], [_container(8080)], None),
+    ],
+    ids=[
+        "who probes the port",
+        "who names the port, which is said",
+        "the first",
+        "a sidecar that probes it",
+        "a sidecar that names it",
+        "a sidecar that serves it before another container",
+        "another container before a sidecar that does not",
+        "no sidecar that does not",
+        "none that has ended",
+    ],
+)
+def test_who_serves_the_port_of_the_endpoint_is_asked(
+    containers: list[Json], init: list[Json], asked: int | None
+) -> None:
+    choice = _chosen({"a": {"containers": containers, "initContainers": init}})
+
+    assert (choice.check is None) == (asked is None)
+    assert choice.ports == ({} if asked is None else {"a": asked})
 
 
 AS_READY = ActiveHealthCheck(type="ReadinessProbe")
