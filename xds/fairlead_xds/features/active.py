@@ -233,7 +233,9 @@ def health_check(value: ActiveHealthCheck) -> HealthCheck:
     """``Cluster.health_checks[0]`` of an explicit check.
 
     ``no_traffic_interval`` is the interval: Envoy's second check else comes after 60 s. Each status that is not expected
-    counts toward the threshold (``retriable_statuses``): else a single one is final.
+    counts toward the threshold (``retriable_statuses``): else a single one is final. No ``initial_jitter``, though proxies that
+    get a cluster at the same moment ask at once then: a new cluster, and an endpoint that has come, gets no request before its
+    first check, which would wait that long.
     """
     interval = timedelta(value.interval or INTERVAL)
     check = HealthCheck(
