@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.probes import Probe, Probes
-from fairlead_xds.features.active import ActiveHealthCheck, CheckHeader, GrpcCheck, HttpCheck, TcpCheck
+from fairlead_xds.features.active import JITTER, ActiveHealthCheck, CheckHeader, GrpcCheck, HttpCheck, TcpCheck
 from fairlead_xds.features.value import milliseconds
 from fairlead_xds.model import NOT_ASKED
 
@@ -104,6 +104,7 @@ def _explicit(wanted: ActiveHealthCheck, probe: Probe) -> ActiveHealthCheck | No
     # fails but once no failure can be left out.
     failure = probe.failure if wanted.type == "ReadinessProbe" else max(1, probe.failure - 1)
     interval, timeout = _times(wanted, probe)
+    unhealthy = wanted.unhealthy_threshold or min(failure, 100)
     try:
         return ActiveHealthCheck(
             type=probe.type or "TCP",
@@ -112,9 +113,9 @@ def _explicit(wanted: ActiveHealthCheck, probe: Probe) -> ActiveHealthCheck | No
             tcp=TcpCheck() if probe.type == "TCP" else None,
             interval=interval,
             timeout=timeout,
-            unhealthy_threshold=wanted.unhealthy_threshold or min(failure, 100),
+            unhealthy_threshold=unhealthy,
             healthy_threshold=wanted.healthy_threshold or min(probe.success, 100),
-            jitter=wanted.jitter,
+            jitter=wanted.jitter or _jitter(interval, unhealthy if wanted.type == "LivenessProbe" else 1),
             max_checks_per_second=wanted.max_checks_per_second,
         )
     except ValidationError:
@@ -131,6 +132,11 @@ def _times(wanted: ActiveHealthCheck, probe: Probe) -> tuple[str, str]:
     if milliseconds(timeout) <= milliseconds(interval):
         return interval, timeout
     return (interval, interval) if wanted.interval is not None and wanted.timeout is None else (timeout, timeout)
+
+
+def _jitter(interval: str, checks: int) -> str:
+    """At most half an interval in so many *checks*: the kubelet's last failure is half a period later, on average."""
+    return f"{min(milliseconds(JITTER), milliseconds(interval) // (2 * checks))}ms"
 
 
 def _http(probe: Probe) -> HttpCheck:

@@ -147,6 +147,28 @@ def test_a_dead_pod_is_out_before_its_liveness_probe_ends_it(failure: int, thres
 
 
 @pytest.mark.parametrize(
+    ("kind", "raw", "wanted", "jitter"),
+    [
+        ("ReadinessProbe", {"periodSeconds": 10}, {}, "1000ms"),
+        ("ReadinessProbe", {"periodSeconds": 1}, {}, "500ms"),
+        ("ReadinessProbe", {"periodSeconds": 10}, {"interval": "200ms"}, "100ms"),
+        ("ReadinessProbe", {"periodSeconds": 1}, {"jitter": "7s"}, "7s"),
+        ("LivenessProbe", {"periodSeconds": 10, "failureThreshold": 3}, {}, "1000ms"),
+        ("LivenessProbe", {"periodSeconds": 1, "failureThreshold": 3}, {}, "250ms"),
+        ("LivenessProbe", {"periodSeconds": 1, "failureThreshold": 1}, {}, "500ms"),
+        ("LivenessProbe", {"periodSeconds": 1, "failureThreshold": 3}, {"unhealthyThreshold": 1}, "500ms"),
+        ("LivenessProbe", {"periodSeconds": 1, "failureThreshold": 3}, {"jitter": "1s"}, "1s"),
+    ],
+)
+def test_jitter_does_not_make_a_dead_pod_wait_for_its_kubelet(kind: str, raw: Json, wanted: Json, jitter: str) -> None:
+    """Of a liveness probe all of it together is half an interval: the middle of the period in which the kubelet gives up."""
+    check = _chosen({"a": spec(HTTP | raw, HTTP | raw)}, kind, **wanted).check
+
+    assert check is not None
+    assert check.jitter == jitter
+
+
+@pytest.mark.parametrize(
     ("wanted", "interval", "timeout"),
     [
         ({}, "5s", "5s"),

@@ -39,7 +39,7 @@ from fairlead_xds.features.value import (
 _GOOD = ((200, 399),)
 _ANY_STATUS = Int64Range(start=100, end=600)
 #: What holds where nothing else is said.
-INTERVAL, TIMEOUT, UNHEALTHY, HEALTHY = "10s", "5s", 3, 2
+INTERVAL, TIMEOUT, UNHEALTHY, HEALTHY, JITTER = "10s", "5s", 3, 2, "1s"
 #: Metadata by which the check of a cluster finds its TLS, while requests go on as they do.
 _OVER_TLS = "fairlead.check.tls"
 
@@ -145,15 +145,20 @@ class ActiveHealthCheck(Value):
             " probe: its successThreshold."
         ),
     )
-    jitter: Duration = Field(
-        "1s", description="Up to so much is added to each interval, so that the proxies do not all ask at once."
+    jitter: Duration | None = Field(
+        None,
+        description=(
+            "Up to so much is added to each interval, so that the proxies do not all ask at once. Default: 1s; of a probe:"
+            " at most half of the interval, of a liveness probe in all of unhealthyThreshold checks."
+        ),
     )
 
     max_checks_per_second: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         None,
         description=(
-            "So many checks a second an endpoint gets of all proxies together, at most: the more of them are connected, the"
-            " longer the interval. Default: each proxy asks at its interval."
+            "So many checks a second an endpoint gets at most, of all proxies together and for all clusters of policies that"
+            " say this: the more there are, the longer the interval; who does not say it adds to it. Default: each proxy asks"
+            " at its interval."
         ),
     )
 
@@ -237,12 +242,12 @@ def health_check(value: ActiveHealthCheck) -> HealthCheck:
     get a cluster at the same moment ask at once then: a new cluster, and an endpoint that has come, gets no request before its
     first check, which would wait that long.
     """
-    interval = timedelta(value.interval or INTERVAL)
+    interval, jitter = timedelta(value.interval or INTERVAL), value.jitter or JITTER
     check = HealthCheck(
         timeout=timedelta(value.timeout or TIMEOUT),
         interval=interval,
         no_traffic_interval=interval,
-        interval_jitter=timedelta(value.jitter) if milliseconds(value.jitter) else None,
+        interval_jitter=timedelta(jitter) if milliseconds(jitter) else None,
         unhealthy_threshold=value.unhealthy_threshold or UNHEALTHY,
         healthy_threshold=value.healthy_threshold or HEALTHY,
     )
