@@ -14,6 +14,7 @@ from fairlead_operator import bindings, health
 from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 from fairlead_operator.bindings import Binding
 from fairlead_operator.world import World
+from fairlead_xds.features import active
 from fairlead_xds.model import Endpoint, LoadAssignment
 from fairlead_xds.runs import common_ends
 
@@ -85,7 +86,8 @@ class Assignments:
                 self._known.pop(binding.cluster, None)
                 return bindings.load_assignment(self._world, binding)
             self._known[binding.cluster] = known
-        return LoadAssignment(binding.cluster, tuple([one for one in known.judged if one is not None]))
+        judged = tuple([one for one in known.judged if one is not None])
+        return LoadAssignment(binding.cluster, judged, named=active.by_address(binding.check))
 
 
 def _plain(binding: Binding) -> bool:

@@ -11,6 +11,7 @@ from fairlead_operator import health, probes
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.options import joined
 from fairlead_operator.world import World
+from fairlead_xds.features import active
 from fairlead_xds.features.active import ActiveHealthCheck
 from fairlead_xds.features.endpoints import Endpoints, Health
 from fairlead_xds.features.health_check import HealthCheck
@@ -77,7 +78,7 @@ def load_assignment(world: World, binding: Binding) -> LoadAssignment:
     if binding.fallbacks:
         known = {endpoint[:2] for endpoint in own}  # Envoy refuses an address that is there twice
         own = (*own, *(endpoint for endpoint in _fallback(world, binding) if endpoint[:2] not in known))
-    return LoadAssignment(binding.cluster, own, binding.failover)
+    return LoadAssignment(binding.cluster, own, binding.failover, active.by_address(binding.check))
 
 
 def usable(assignment: LoadAssignment) -> bool:
@@ -99,8 +100,8 @@ def _own(world: World, binding: Binding) -> tuple[Endpoint, ...]:
 
 def _fallback(world: World, binding: Binding) -> tuple[Endpoint, ...]:
     """Priority 1. They are not asked where a probe of the others says how: theirs may be another one."""
-    active = binding.active
-    port = 0 if active is None else NOT_ASKED if active.of_probe else active.port or 0
+    asks = binding.active
+    port = 0 if asks is None else NOT_ASKED if asks.of_probe else asks.port or 0
     found: dict[tuple[str, int], Endpoint] = {}
     for one in binding.fallbacks:
         judged = _assess(world, one.source, one.port_name, binding.endpoints)
@@ -137,8 +138,10 @@ def may_eject(assignment: LoadAssignment) -> int:
 
 
 def _without_probe(world: World, binding: Binding, check: HealthCheck | None) -> tuple[Binding, HealthCheck | None]:
-    if check is None or check.active is None or not check.active.of_probe:
+    if check is None or check.active is None:
         return binding, check
+    if not check.active.of_probe:
+        return replace(binding, check=check.active), check
     if binding.active is None:
         return replace(binding, problem=_NO_PODS), check.model_copy(update={"active": None})
     choice = choose(world, binding)

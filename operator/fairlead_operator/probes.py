@@ -1,8 +1,9 @@
 """Active checks that ask as the pods' own probes do. Pure.
 
-Envoy has one check for a cluster, pods may have different probes while their template changes: the probe that most of them
-have is the cluster's, a pod whose probe differs in its port only is asked there, and one whose probe differs otherwise is not
-asked until most pods are like it. Until then Kubernetes alone judges it, as it does where no probe can be asked.
+Envoy has one check for a cluster, pods may have different probes while their template changes: the probe that most of those
+that get traffic have is the cluster's, a pod whose probe differs in its port only is asked there, and one whose probe differs
+otherwise is not asked until most pods are like it. Until then Kubernetes alone judges it, as it does where no probe can be
+asked.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from fairlead_operator.api.core import EndpointSlice
+from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.probes import Probe, Probes
-from fairlead_xds.features.active import ActiveHealthCheck, CheckHeader, GrpcCheck, HttpCheck, TcpCheck
+from fairlead_xds.features.active import JITTER, ActiveHealthCheck, CheckHeader, GrpcCheck, HttpCheck, TcpCheck
 from fairlead_xds.features.value import milliseconds
 from fairlead_xds.model import NOT_ASKED
 
@@ -46,20 +47,22 @@ def choose(
 ) -> Choice:
     """*wanted* is of a probe; *pods* are those of the Service's namespace, by name."""
     of_port = [
-        (endpoint.pod, port)
+        (endpoint, port)
         for entry in slices
         if (port := entry.ports.get(port_name)) is not None
         for endpoint in entry.endpoints
     ]
-    found = {pod: _of(pods[pod].probes, port, wanted.type) for pod, port in of_port if pod in pods}
+    found = {one.pod: _of(pods[one.pod].probes, port, wanted.type) for one, port in of_port if one.pod in pods}
     words = _WORDS[wanted.type]
     if not found:
         # A pod is there long before its endpoint; but its watch may be late for a moment.
-        late = bool(pods) and any(pod for pod, _ in of_port)
+        late = bool(pods) and any(one.pod for one, _ in of_port)
         return Choice(None, "" if late or not of_port else _NO_PODS, {})
-    counts = Counter(probe._replace(port=0) for probe in found.values() if probe is not None and not probe.problem)
+    best = max(_rank(one) for one, _ in of_port if one.pod in found)
+    voters = {one.pod: found[one.pod] for one, _ in of_port if one.pod in found and _rank(one) == best}
+    counts = Counter(probe._replace(port=0) for probe in voters.values() if probe is not None and not probe.problem)
     if not counts:
-        problems = sorted({probe.problem for probe in found.values() if probe is not None})
+        problems = sorted({probe.problem for probe in voters.values() if probe is not None})
         why = f"no proxy can ask as the {words} does: {problems[0]}" if problems else f"the pods have no {words}"
         return Choice(None, f"{why}; {_NOBODY}", {})
     most = max(counts, key=lambda probe: (counts[probe], probe))
@@ -73,12 +76,21 @@ def choose(
     return Choice(check, "", ports)
 
 
+def _rank(endpoint: SliceEndpoint) -> int:
+    """Those that get traffic say how all are asked: else a Deployment's old pods do while they end."""
+    return 2 if endpoint.ready and not endpoint.terminating else 1 if endpoint.serving else 0
+
+
 def _of(containers: Probes, port: int, kind: str) -> Probe | None:
-    """The probe of the container that has *port*; else of the first one that has such a probe."""
+    """The probe of the container that names *port*, else of one that is probed there, else of the first that has a probe.
+
+    Nobody has to name a port. A sidecar that does not serve this one says nothing of who does.
+    """
     found = [
-        (port not in container.ports, number, probe)
+        (0 if port in container.ports else 1 if probe.port == port else 2, number, probe)
         for number, container in enumerate(containers)
         if (probe := container.readiness if kind == "ReadinessProbe" else container.liveness) is not None
+        and (not container.sidecar or port in container.ports or probe.port == port)
     ]
     probe = min(found)[2] if found else None
     if probe is not None and probe.type == "GRPC" and probe.port != port:
@@ -92,6 +104,7 @@ def _explicit(wanted: ActiveHealthCheck, probe: Probe) -> ActiveHealthCheck | No
     # fails but once no failure can be left out.
     failure = probe.failure if wanted.type == "ReadinessProbe" else max(1, probe.failure - 1)
     interval, timeout = _times(wanted, probe)
+    unhealthy = wanted.unhealthy_threshold or min(failure, 100)
     try:
         return ActiveHealthCheck(
             type=probe.type or "TCP",
@@ -100,9 +113,9 @@ def _explicit(wanted: ActiveHealthCheck, probe: Probe) -> ActiveHealthCheck | No
             tcp=TcpCheck() if probe.type == "TCP" else None,
             interval=interval,
             timeout=timeout,
-            unhealthy_threshold=wanted.unhealthy_threshold or min(failure, 100),
+            unhealthy_threshold=unhealthy,
             healthy_threshold=wanted.healthy_threshold or min(probe.success, 100),
-            jitter=wanted.jitter,
+            jitter=wanted.jitter or _jitter(interval, unhealthy if wanted.type == "LivenessProbe" else 1),
             max_checks_per_second=wanted.max_checks_per_second,
         )
     except ValidationError:
@@ -112,12 +125,18 @@ def _explicit(wanted: ActiveHealthCheck, probe: Probe) -> ActiveHealthCheck | No
 def _times(wanted: ActiveHealthCheck, probe: Probe) -> tuple[str, str]:
     """Interval and timeout. What the policy does not say gives way: a check has to end before the next one begins.
 
-    The API lets a probe take longer than its period.
+    The API lets a probe take longer than its period, and a kubelet waits for it: so the interval grows where the policy says
+    none, for with a shorter timeout pods that are slow and well would fail.
     """
     interval, timeout = wanted.interval or f"{probe.period}s", wanted.timeout or f"{probe.timeout}s"
     if milliseconds(timeout) <= milliseconds(interval):
         return interval, timeout
-    return (interval, interval) if wanted.timeout is None else (timeout, timeout)
+    return (interval, interval) if wanted.interval is not None and wanted.timeout is None else (timeout, timeout)
+
+
+def _jitter(interval: str, checks: int) -> str:
+    """At most half an interval in so many *checks*: the kubelet's last failure is half a period later, on average."""
+    return f"{min(milliseconds(JITTER), milliseconds(interval) // (2 * checks))}ms"
 
 
 def _http(probe: Probe) -> HttpCheck:

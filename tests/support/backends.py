@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Final, Self
+
+#: A name or an address, and maybe a port: narrower than RFC 9110, as servers are (Go's net/http answers others with 400).
+_HOST: Final = re.compile(r"\r\nhost: *(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d+)? *\r\n", re.IGNORECASE)
 
 
 @dataclass(slots=True, eq=False)
@@ -21,6 +25,7 @@ class Backend:
         delay: seconds before an answer; the query ``?delay=0.2`` adds to it for one request.
         gate: answers wait until it is set.
         paths: of the requests, in their order.
+        hosts: their Host headers, each there once. One that is not valid is answered with 400.
     """
 
     name: str
@@ -33,6 +38,7 @@ class Backend:
     statuses: dict[str, str] = field(default_factory=dict)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     paths: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -78,6 +84,8 @@ class Backend:
         path = head.split(" ", 2)[1]
         self.count += 1
         self.paths.append(path)
+        _, _, rest = head.lower().partition("\r\nhost:")
+        self.hosts.add(rest.partition("\r\n")[0].strip())
         self._enter()
         try:
             await self.gate.wait()
@@ -85,7 +93,8 @@ class Backend:
             if delay := self.delay + float(extra or 0):
                 await asyncio.sleep(delay)
             upgrade = "\r\nupgrade: websocket" in head.lower()
-            writer.write(self._upgraded() if upgrade else self._answer(path))
+            good = _HOST.search(head) is not None
+            writer.write(self._upgraded() if upgrade and good else self._answer(path, valid=good))
             await writer.drain()
         finally:
             self._leave()
@@ -93,9 +102,10 @@ class Backend:
             await self._echo(reader, writer)
         return not upgrade
 
-    def _answer(self, path: str) -> bytes:
+    def _answer(self, path: str, *, valid: bool) -> bytes:
         body = self.name.encode()
-        head = f"HTTP/1.1 {self.statuses.get(path, self.status)}\r\ncontent-length: {len(body)}\r\nx-backend: {self.name}\r\n\r\n"
+        status = self.statuses.get(path, self.status) if valid else "400 Bad Request"
+        head = f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\nx-backend: {self.name}\r\n\r\n"
         return head.encode() + body
 
     def _upgraded(self) -> bytes:

@@ -295,6 +295,7 @@ async def test_what_the_readiness_probe_asks_is_asked_by_proxies_too_each_pod_at
     await world.settled()
     await _comes_to(world, {a.name, b.name})
     assert {path for admin in admins for path in admin.paths} == {"/readyz"}
+    assert [admin.hosts for admin in admins] == [{"probe"}, {"probe"}]
     assert "/readyz" not in a.paths + b.paths
 
     admins[1].status = BAD
@@ -303,6 +304,27 @@ async def test_what_the_readiness_probe_asks_is_asked_by_proxies_too_each_pod_at
     await _comes_to(world, {a.name, b.name})
     for admin in admins:
         await admin.stop()
+
+
+async def test_a_probe_without_a_host_is_asked_by_address_and_port_as_a_kubelet_asks(world: World) -> None:
+    """Also once another template says a host, and no more after that."""
+    (only,) = await _site(world, 1, healthCheck={"active": AS_PROBED})
+    plain = {"httpGet": {"path": "/readyz", "port": only.port}}
+    called = {"httpGet": {**plain["httpGet"], "httpHeaders": [{"name": "Host", "value": "probe"}]}}
+    for probe, host in (
+        (plain, f"{only.address}:{only.port}"),
+        (called, "probe"),
+        (plain, f"{only.address}:{only.port}"),
+    ):
+        world.apply(_probed(only.name, probe))
+        await world.settled()
+        only.hosts.clear()
+        async with asyncio.timeout(20):
+            while host not in only.hosts:  # noqa: ASYNC110 - it lives in another process
+                await asyncio.sleep(0.02)
+        only.hosts.clear()
+        await _comes_to(world, {only.name})
+        assert only.hosts <= {host, "test.example.com"}
 
 
 async def test_a_template_that_changes_is_followed(world: World) -> None:
@@ -397,6 +419,8 @@ async def test_endpoints_outside_kubernetes_are_asked_at_the_port_of_the_check(w
         admin.status = "200 OK"
         await _comes_to(world, {"outside"})
         assert set(admin.paths) == {"/up"}
+        (called,) = where.values()
+        assert admin.hosts == {f"{called}:{admin.port}"}
         assert set(outside.paths) == {"/"}
     finally:
         await outside.stop()

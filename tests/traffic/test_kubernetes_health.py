@@ -178,6 +178,34 @@ async def test_what_proxies_found_out_stands_beside_what_kubernetes_says(world: 
         await scout.survey(policy._replace(name="other"))
 
 
+async def test_a_newcomer_that_has_not_answered_yet_is_not_told_as_one_that_fails(world: World) -> None:
+    check = {"type": "HTTP", "http": {"path": "/up"}, "interval": "10s", "timeout": "10s", "unhealthyThreshold": 1}
+    a, b, c = await _site(world, healthCheck={"active": check})
+    world.endpoints("a", [a, b])
+    await world.settled()
+    c.gate.clear()
+    world.endpoints("a", [a, b, c])
+    await world.settled()
+    envoy = world.envoys[0]
+    ejections = Ejections(world.plane, lambda _keys: [Target(envoy.name, "edge", "http://envoy", envoy.admin)])
+    async with asyncio.timeout(10):
+        while not c.in_flight:  # noqa: ASYNC110 - it lives in another process
+            await asyncio.sleep(0.02)
+    await ejections.round()
+    await world.settled()
+    assert world.status("shop")["ejectedEndpoints"] == []
+    assert c.name not in (await spread(world.port, 30)).backends
+
+    c.status = "500 Internal Server Error"
+    c.gate.set()
+    async with asyncio.timeout(10):
+        while not world.status("shop")["ejectedEndpoints"]:
+            await ejections.round()
+            await world.settled()
+    (told,) = world.status("shop")["ejectedEndpoints"]
+    assert (told["pod"], told["failedChecksBy"]) == (c.name, 1)
+
+
 async def test_a_hostname_is_told_as_the_proxies_resolve_it(world: World) -> None:
     here_only = await Backend("far", "127.0.0.1", free_port()).start()
     hostnames = [{"hostname": "localhost", "port": here_only.port}, {"hostname": "nowhere.invalid", "port": 80}]

@@ -51,12 +51,13 @@ class LoadAssignment:
     """The endpoints of a backend of the same name.
 
     ``failover``: below so many percent of healthy endpoints of priority 0 those of priority 1 get a share; 0: there are none.
-    Excluded endpoints are told then: they are a part of the whole.
+    Excluded endpoints are told then: they are a part of the whole. ``named``: active checks call each by its address and port.
     """
 
     name: str
     endpoints: tuple[Endpoint, ...]
     failover: int = 0
+    named: bool = False
     origins: tuple[Origin, ...] = field(default=(), compare=False)
 
 

@@ -40,11 +40,12 @@ class Probe(NamedTuple):
 
 
 class Container(NamedTuple):
-    """A container: the ports that it names, and its probes."""
+    """A container: the ports that it names, and its probes. ``sidecar``: an init container that stays."""
 
     ports: frozenset[int]
     readiness: Probe | None
     liveness: Probe | None
+    sidecar: bool = False
 
 
 Probes = tuple[Container, ...]
@@ -55,13 +56,14 @@ _PRINTABLE: Final = "".join(chr(code) for code in range(0x21, 0x7F))
 def read_probes(spec: Json) -> Probes:
     """The containers of a pod that have a probe. The pods of one template have one object."""
     found = []
-    for raw in children(spec, "containers"):
+    sidecars = [(one, True) for one in children(spec, "initContainers") if one.get("restartPolicy") == "Always"]
+    for raw, sidecar in [*((one, False) for one in children(spec, "containers")), *sidecars]:
         named = {
             str(one.get("name")): port for one in children(raw, "ports") if (port := _port(one.get("containerPort")))
         }
         readiness, liveness = (_probe(raw.get(f"{kind}Probe"), named) for kind in ("readiness", "liveness"))
         if readiness is not None or liveness is not None:
-            found.append(Container(frozenset(named.values()), readiness, liveness))
+            found.append(Container(frozenset(named.values()), readiness, liveness, sidecar))
     return _shared(tuple(found)) if found else NONE
 
 

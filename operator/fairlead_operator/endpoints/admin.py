@@ -26,7 +26,7 @@ class Seen(NamedTuple):
     """An endpoint as one proxy sees it.
 
     Attributes:
-        failed_check: active checks have found it unfit.
+        failed_check: active checks have found it unfit; one that has not been asked yet they have not.
         ejected: passive checks have taken it out for a time.
         requests, errors: of this proxy, since it knows the endpoint.
         unfit: neither it, nor of a hostname any other address, may get requests.
@@ -67,11 +67,12 @@ def read(page: Any) -> Page:
                 continue
             health = child(host, "health_status")
             stats = {text(one, "name"): one.get("value") for one in children(host, "stats")}
-            failed, ejected = (
-                bool(health.get(flag)) for flag in ("failed_active_health_check", "failed_outlier_check")
+            out, pending, ejected = (
+                bool(health.get(flag))
+                for flag in ("failed_active_health_check", "pending_active_hc", "failed_outlier_check")
             )
             numbers = _number(stats.get("rq_total")), _number(stats.get("rq_error"))
-            seen = Seen(failed, ejected, *numbers, unfit=failed or ejected)
+            seen = Seen(out and not pending, ejected, *numbers, unfit=out or ejected)
             hostname, of_cluster = text(host, "hostname"), found.setdefault(name, {})
             for one in {address, hostname} if 0 < len(hostname) <= LONGEST else {address}:
                 known = of_cluster.get(place := joined(one, port))

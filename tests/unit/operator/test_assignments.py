@@ -28,7 +28,12 @@ ONE = st.tuples(st.integers(1, 40), st.sampled_from(CONDITIONS), st.sampled_from
 #: Single changes of a list of endpoints: where, and what comes there.
 CHANGES = st.lists(st.tuples(st.sampled_from(["replace", "insert", "remove", "port"]), st.integers(0, 50), ONE))
 SETTINGS = st.sampled_from(
-    [{}, {"endpoints": {"notReady": "Degrade"}}, {"endpoints": {"terminating": "Exclude", "allTerminating": "Fail"}}]
+    [
+        {},
+        {"endpoints": {"notReady": "Degrade"}},
+        {"endpoints": {"terminating": "Exclude", "allTerminating": "Fail"}},
+        {"healthCheck": {"active": {"type": "HTTP", "http": {}, "port": 9000}}},
+    ]
 )
 
 

@@ -43,6 +43,13 @@ def test_what_envoy_writes() -> None:
     assert read(page) == {"shop/web:80": hosts}
 
 
+def test_a_first_check_that_has_no_answer_yet_has_not_failed() -> None:
+    """Envoy says both of an endpoint that it has not asked."""
+    page = clusters(host("10.0.0.1", failed_active_health_check=True, pending_active_hc=True))
+
+    assert read(page)["shop/web:80"] == {"10.0.0.1:80": Seen(failed_check=False, unfit=True)}
+
+
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(max_size=3),

@@ -31,9 +31,9 @@ def spec(readiness: Json | None = None, liveness: Json | None = None, **fields: 
 
 
 def readiness_of(probe: Json) -> Probe:
-    ((_, found, _),) = read_probes(spec(probe))
-    assert found is not None
-    return found
+    (container,) = read_probes(spec(probe))
+    assert container.readiness is not None
+    return container.readiness
 
 
 @pytest.mark.parametrize(
@@ -147,11 +147,34 @@ def test_a_dead_pod_is_out_before_its_liveness_probe_ends_it(failure: int, thres
 
 
 @pytest.mark.parametrize(
+    ("kind", "raw", "wanted", "jitter"),
+    [
+        ("ReadinessProbe", {"periodSeconds": 10}, {}, "1000ms"),
+        ("ReadinessProbe", {"periodSeconds": 1}, {}, "500ms"),
+        ("ReadinessProbe", {"periodSeconds": 10}, {"interval": "200ms"}, "100ms"),
+        ("ReadinessProbe", {"periodSeconds": 1}, {"jitter": "7s"}, "7s"),
+        ("LivenessProbe", {"periodSeconds": 10, "failureThreshold": 3}, {}, "1000ms"),
+        ("LivenessProbe", {"periodSeconds": 1, "failureThreshold": 3}, {}, "250ms"),
+        ("LivenessProbe", {"periodSeconds": 1, "failureThreshold": 1}, {}, "500ms"),
+        ("LivenessProbe", {"periodSeconds": 1, "failureThreshold": 3}, {"unhealthyThreshold": 1}, "500ms"),
+        ("LivenessProbe", {"periodSeconds": 1, "failureThreshold": 3}, {"jitter": "1s"}, "1s"),
+    ],
+)
+def test_jitter_does_not_make_a_dead_pod_wait_for_its_kubelet(kind: str, raw: Json, wanted: Json, jitter: str) -> None:
+    """Of a liveness probe all of it together is half an interval: the middle of the period in which the kubelet gives up."""
+    check = _chosen({"a": spec(HTTP | raw, HTTP | raw)}, kind, **wanted).check
+
+    assert check is not None
+    assert check.jitter == jitter
+
+
+@pytest.mark.parametrize(
     ("wanted", "interval", "timeout"),
     [
-        ({}, "3s", "3s"),
+        ({}, "5s", "5s"),
         ({"interval": "2s"}, "2s", "2s"),
         ({"timeout": "6s"}, "6s", "6s"),
+        ({"interval": "2s", "timeout": "6s"}, "6s", "6s"),
         ({"interval": "10s"}, "10s", "5s"),
         ({"interval": "9s", "timeout": "1s"}, "9s", "1s"),
     ],
@@ -191,6 +214,35 @@ def test_a_probe_that_differs_otherwise_is_not_asked_until_most_pods_have_it() -
 
 
 @pytest.mark.parametrize(
+    ("leaving", "staying", "path"),
+    [
+        ({"ready": False, "serving": False, "terminating": True}, {}, "/new"),
+        ({"ready": False, "serving": True, "terminating": True}, {}, "/new"),
+        ({"ready": False}, {}, "/new"),
+        ({"ready": False}, {"ready": False, "serving": True, "terminating": True}, "/new"),
+        ({"ready": False}, {"ready": False}, "/old"),
+    ],
+    ids=["ended", "ends", "not ready", "all that serves ends", "none serves"],
+)
+def test_pods_that_get_traffic_say_how_they_are_asked_however_many_others_there_are(
+    leaving: Json, staying: Json, path: str
+) -> None:
+    old, new = ({"httpGet": {"path": path, "port": 8080}} for path in ("/old", "/new"))
+    entries = [
+        placed(endpoint("10.0.0.1", **leaving), pod="a"),
+        placed(endpoint("10.0.0.2", **leaving), pod="b"),
+        placed(endpoint("10.0.0.3", **staying), pod="c"),
+    ]
+    states = {name: PodState(probes=read_probes(spec(probe))) for name, probe in (("a", old), ("b", old), ("c", new))}
+
+    check = choose(AS_READY, [read_slice(endpoint_slice("web", 8080, entries))], "", states).check
+
+    assert check is not None
+    assert check.http is not None
+    assert check.http.path == path
+
+
+@pytest.mark.parametrize(
     ("raw", "why"),
     [
         ({"exec": {"command": ["true"]}}, "no proxy can ask as the readiness probe does: it is a command"),
@@ -213,6 +265,48 @@ def test_the_container_of_the_port_is_the_one_that_counts() -> None:
     containers = {"containers": [side, *spec(HTTP)["containers"]]}
 
     assert _chosen({"a": containers}).ports == {"a": 8080}
+
+
+def _container(port: int, *names: int, path: str = "/") -> Json:
+    probe = {"httpGet": {"port": port, "path": path}}
+    return {"name": f"c{port}", "readinessProbe": probe, "ports": [{"containerPort": name} for name in names]}
+
+
+ALWAYS = {"restartPolicy": "Always"}
+
+
+@pytest.mark.parametrize(
+    ("containers", "init", "asked"),
+    [
+        ([_container(15021), _container(8080)], [], 8080),
+        ([_container(15021), _container(9000, 8080), _container(8080)], [], 9000),
+        ([_container(15021), _container(9000)], [], 15021),
+        ([{"name": "web"}], [_container(8080) | ALWAYS], 8080),
+        ([{"name": "web"}], [_container(9000, 8080) | ALWAYS], 9000),
+        ([_container(9000)], [_container(8080) | ALWAYS], 8080),
+        ([_container(9000)], [_container(15021) | ALWAYS], 9000),
+        ([{"name": "web"}], [_container(15021) | ALWAYS], None),
+        ([{"name": "web"}], [_container(8080)], None),
+    ],
+    ids=[
+        "who probes the port",
+        "who names the port, which is said",
+        "the first",
+        "a sidecar that probes it",
+        "a sidecar that names it",
+        "a sidecar that serves it before another container",
+        "another container before a sidecar that does not",
+        "no sidecar that does not",
+        "none that has ended",
+    ],
+)
+def test_who_serves_the_port_of_the_endpoint_is_asked(
+    containers: list[Json], init: list[Json], asked: int | None
+) -> None:
+    choice = _chosen({"a": {"containers": containers, "initContainers": init}})
+
+    assert (choice.check is None) == (asked is None)
+    assert choice.ports == ({} if asked is None else {"a": asked})
 
 
 AS_READY = ActiveHealthCheck(type="ReadinessProbe")

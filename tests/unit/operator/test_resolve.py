@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.bindings import survey
@@ -13,6 +15,8 @@ from fairlead_operator.reconcile import reconcile
 from fairlead_operator.world import World
 from fairlead_xds.features.endpoints import Health
 from fairlead_xds.model import Host
+from fairlead_xds.snapshot import TypeUrl
+from fairlead_xds.translate import Translator
 from tests.support import manifests
 from tests.support.key_pairs import pair
 from tests.support.manifests import (
@@ -347,6 +351,34 @@ def test_endpoints_of_a_backend_are_asked_at_the_port_of_the_check(*, fallback: 
     world.apply(_external("ext", {"hostname": "db.example.com", "port": 80}))
     found = [one.hosts for one in reconcile(world).proxies["edge"].backends]
     assert found == ([()] if fallback else [(Host("db.example.com", 80, check_port=9000),)])
+
+
+@pytest.mark.parametrize(
+    ("entry", "active", "called"),
+    [
+        ({"hostname": "db.example.com", "port": 80}, {"type": "HTTP", "http": {}}, "db.example.com"),
+        ({"hostname": "db.example.com", "port": 443}, {"type": "HTTP", "http": {}}, "db.example.com:443"),
+        ({"hostname": "db.example.com", "port": 443}, {"type": "HTTP", "http": {"scheme": "HTTPS"}}, "db.example.com"),
+        ({"hostname": "db.example.com", "port": 80}, {"type": "GRPC", "grpc": {}, "port": 81}, "db.example.com:81"),
+        ({"hostname": "db.example.com", "port": 80}, {"type": "HTTP", "http": {"host": "db"}}, ""),
+        ({"hostname": "db.example.com", "port": 80}, {"type": "TCP", "tcp": {}}, ""),
+        ({"address": "192.0.2.1", "port": 80}, {"type": "HTTP", "http": {}, "port": 81}, "192.0.2.1:81"),
+        ({"address": "2001:db8::1", "port": 80}, {"type": "GRPC", "grpc": {}}, "[2001:db8::1]:80"),
+        ({"address": "192.0.2.1", "port": 80}, {"type": "HTTP", "http": {"host": "db"}}, ""),
+        ({"address": "192.0.2.1", "port": 80}, {"type": "TCP", "tcp": {}}, ""),
+    ],
+)
+def test_who_is_asked_is_called_by_a_valid_host(entry: dict[str, Any], active: dict[str, Any], called: str) -> None:
+    """Envoy's own default is the name of the cluster, which has a slash."""
+    spec = site(listener(80), _refs({"kind": "Backend", "name": "ext"}), healthCheck={"active": active})
+    snapshot = Translator().run(reconcile(_world(spec, _external("ext", entry))).proxies)["edge"]
+    kind = TypeUrl.CLUSTER if "hostname" in entry else TypeUrl.ENDPOINT
+    (resource,) = snapshot.resources(kind).values()
+    if kind is TypeUrl.CLUSTER:
+        assignment = cluster_pb2.Cluster.FromString(resource.body).load_assignment
+    else:
+        assignment = endpoint_pb2.ClusterLoadAssignment.FromString(resource.body)
+    assert assignment.endpoints[0].lb_endpoints[0].endpoint.health_check_config.hostname == called
 
 
 COMMAND = {"spec": {"containers": [{"name": "web", "readinessProbe": {"exec": {"command": ["true"]}}}]}}

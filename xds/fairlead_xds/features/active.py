@@ -39,7 +39,7 @@ from fairlead_xds.features.value import (
 _GOOD = ((200, 399),)
 _ANY_STATUS = Int64Range(start=100, end=600)
 #: What holds where nothing else is said.
-INTERVAL, TIMEOUT, UNHEALTHY, HEALTHY = "10s", "5s", 3, 2
+INTERVAL, TIMEOUT, UNHEALTHY, HEALTHY, JITTER = "10s", "5s", 3, 2, "1s"
 #: Metadata by which the check of a cluster finds its TLS, while requests go on as they do.
 _OVER_TLS = "fairlead.check.tls"
 
@@ -75,7 +75,7 @@ class HttpCheck(Value):
 
     path: Annotated[str, Field(pattern=r"^/[^\s#]*$", max_length=1024)] = Field("/", description="What is asked for.")
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\-\[\]]+$", min_length=1, max_length=253)] | None = Field(
-        None, description="The Host header. Default: the name of the cluster."
+        None, description="The Host header. Default: the endpoint's address or hostname, and the port that is asked."
     )
     scheme: Literal["HTTP", "HTTPS"] = Field(
         "HTTP", description="HTTPS: over TLS, whatever the certificate says, as a kubelet does."
@@ -121,7 +121,10 @@ class ActiveHealthCheck(Value):
     )
     interval: PositiveDuration | None = Field(
         None,
-        description="Time from one check to the next, 100ms or longer. Default: 10s; of a probe: its periodSeconds.",
+        description=(
+            "Time from one check to the next, 100ms or longer. Default: 10s; of a probe: its periodSeconds, or timeout where"
+            " that is longer."
+        ),
     )
     timeout: PositiveDuration | None = Field(
         None,
@@ -142,15 +145,20 @@ class ActiveHealthCheck(Value):
             " probe: its successThreshold."
         ),
     )
-    jitter: Duration = Field(
-        "1s", description="Up to so much is added to each interval, so that the proxies do not all ask at once."
+    jitter: Duration | None = Field(
+        None,
+        description=(
+            "Up to so much is added to each interval, so that the proxies do not all ask at once. Default: 1s; of a probe:"
+            " at most half of the interval, of a liveness probe in all of unhealthyThreshold checks."
+        ),
     )
 
     max_checks_per_second: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         None,
         description=(
-            "So many checks a second an endpoint gets of all proxies together, at most: the more of them are connected, the"
-            " longer the interval. Default: each proxy asks at its interval."
+            "So many checks a second an endpoint gets at most, of all proxies together and for all clusters of policies that"
+            " say this: the more there are, the longer the interval; who does not say it adds to it. Default: each proxy asks"
+            " at its interval."
         ),
     )
 
@@ -201,6 +209,19 @@ def over_tls(value: ActiveHealthCheck | None) -> bool:
     return value is not None and value.http is not None and value.http.scheme == "HTTPS"
 
 
+def by_address(value: ActiveHealthCheck | None) -> bool:
+    """Each endpoint is called by its ``authority``, as by a kubelet. Envoy's default is the cluster's name.
+
+    That has a slash, which no host has: Go's net/http answers 400.
+    """
+    return value is not None and (value.type == "GRPC" or (value.http is not None and value.http.host is None))
+
+
+def authority(address: str, port: int) -> str:
+    """``Endpoint.health_check_config.hostname``, which comes before the host of the check: Host, or gRPC's authority."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def transport_socket_matches() -> list[ClusterTransportSocketMatch]:
     """``Cluster.transport_socket_matches``: TLS for checks alone, which no certificate fails, as with a kubelet."""
     context = any_of(UpstreamTlsContext(common_tls_context=CommonTlsContext()))
@@ -217,14 +238,16 @@ def health_check(value: ActiveHealthCheck) -> HealthCheck:
     """``Cluster.health_checks[0]`` of an explicit check.
 
     ``no_traffic_interval`` is the interval: Envoy's second check else comes after 60 s. Each status that is not expected
-    counts toward the threshold (``retriable_statuses``): else a single one is final.
+    counts toward the threshold (``retriable_statuses``): else a single one is final. No ``initial_jitter``, though proxies that
+    get a cluster at the same moment ask at once then: a new cluster, and an endpoint that has come, gets no request before its
+    first check, which would wait that long.
     """
-    interval = timedelta(value.interval or INTERVAL)
+    interval, jitter = timedelta(value.interval or INTERVAL), value.jitter or JITTER
     check = HealthCheck(
         timeout=timedelta(value.timeout or TIMEOUT),
         interval=interval,
         no_traffic_interval=interval,
-        interval_jitter=timedelta(value.jitter) if milliseconds(value.jitter) else None,
+        interval_jitter=timedelta(jitter) if milliseconds(jitter) else None,
         unhealthy_threshold=value.unhealthy_threshold or UNHEALTHY,
         healthy_threshold=value.healthy_threshold or HEALTHY,
     )

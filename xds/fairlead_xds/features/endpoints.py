@@ -104,15 +104,17 @@ HEALTH_STATUS = {Health.HEALTHY: 1, Health.EXCLUDED: 2, Health.DRAINING: 3, Heal
 
 
 def common_lb_config(
-    persistence: affinity.SessionPersistence | None, panic_threshold: int = 0
+    persistence: affinity.SessionPersistence | None, panic_threshold: int = 0, *, asked: bool = False
 ) -> ClusterCommonLbConfig:
     """``Cluster.common_lb_config``.
 
     Panic is off by default: at Envoy's 50 % it sends requests to endpoints that Kubernetes called not ready or terminating.
-    ``update_merge_window`` is 0: Envoy's second delays every weight and health change.
+    ``update_merge_window`` is 0: Envoy's second delays every weight and health change. *asked*, by active checks: an endpoint
+    whose first check has no answer yet is not counted as unfit, neither for panic and fallbacks nor by who asks Envoy.
     """
     return ClusterCommonLbConfig(
         healthy_panic_threshold=Percent(value=panic_threshold),
         update_merge_window=timedelta("0s"),
         override_host_status=affinity.override_host_status(persistence),
+        ignore_new_hosts_until_first_hc=asked,
     )

@@ -29,6 +29,7 @@ from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
 
 from fairlead_xds.encode import any_of, encode
 from fairlead_xds.features import active, algorithm, endpoints, keepalive, limits, passive
+from fairlead_xds.features.active import ActiveHealthCheck
 from fairlead_xds.features.health_check import HealthCheck
 from fairlead_xds.features.source import ads
 from fairlead_xds.features.value import timedelta
@@ -52,10 +53,12 @@ def cluster(backend: Backend) -> bytes:
             type=None if by_dns else ClusterDiscoveryType.EDS,
             cluster_type=_dns() if by_dns else None,
             eds_cluster_config=None if by_dns else ClusterEdsClusterConfig(eds_config=ads()),
-            load_assignment=_hosts(backend) if by_dns else None,
+            load_assignment=_hosts(backend, check.active) if by_dns else None,
             connect_timeout=timedelta(CONNECT_TIMEOUT if by_dns else POD_CONNECT_TIMEOUT),
             load_balancing_policy=algorithm.load_balancing_policy(backend.load_balancer),
-            common_lb_config=endpoints.common_lb_config(backend.persistence, check.panic_threshold),
+            common_lb_config=endpoints.common_lb_config(
+                backend.persistence, check.panic_threshold, asked=check.active is not None
+            ),
             health_checks=[active.health_check(check.active)] if check.active is not None else [],
             transport_socket_matches=active.transport_socket_matches() if active.over_tls(check.active) else [],
             outlier_detection=passive.outlier_detection(check.passive) if check.passive is not None else None,
@@ -92,14 +95,24 @@ def _dns() -> ClusterCustomClusterType:
     return ClusterCustomClusterType(name="envoy.clusters.dns", typed_config=any_of(config))
 
 
-def _hosts(backend: Backend) -> ClusterLoadAssignment:
+def _hosts(backend: Backend, check: ActiveHealthCheck | None) -> ClusterLoadAssignment:
     return ClusterLoadAssignment(
-        cluster_name=backend.name, endpoints=[LocalityLbEndpoints(lb_endpoints=[_host(host) for host in backend.hosts])]
+        cluster_name=backend.name,
+        endpoints=[LocalityLbEndpoints(lb_endpoints=[_host(host, check) for host in backend.hosts])],
     )
 
 
-def _host(host: Host) -> LbEndpoint:
+def _host(host: Host, check: ActiveHealthCheck | None) -> LbEndpoint:
     address = Address(socket_address=SocketAddress(address=host.hostname, port_value=host.port))
-    asked = EndpointHealthCheckConfig(port_value=host.check_port) if host.check_port else None
+    called = _called(host, over_tls=active.over_tls(check)) if active.by_address(check) else ""
+    asked = (
+        EndpointHealthCheckConfig(port_value=host.check_port, hostname=called) if called or host.check_port else None
+    )
     endpoint = Endpoint(address=address, hostname=host.hostname, health_check_config=asked)
     return LbEndpoint(endpoint=endpoint, load_balancing_weight=host.weight)
+
+
+def _called(host: Host, *, over_tls: bool) -> str:
+    """As clients do: servers of many names often know theirs without the port only."""
+    port = host.check_port or host.port
+    return host.hostname if port == (443 if over_tls else 80) else active.authority(host.hostname, port)

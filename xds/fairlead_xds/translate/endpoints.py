@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from envoy.config.core.v3 import base_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
-from fairlead_xds.features import failover
+from fairlead_xds.features import active, failover
 from fairlead_xds.features.endpoints import HEALTH_STATUS, Health
 from fairlead_xds.model import NOT_ASKED, Endpoint, LoadAssignment
 from fairlead_xds.wire import VARINT, delimited, tag, varint
@@ -32,7 +32,7 @@ def cluster_load_assignment(assignment: LoadAssignment) -> bytes:
     """The load assignment, endpoints in the order of their zone and address, so that equal sets give equal bytes."""
     groups: dict[Group, list[bytes]] = {}
     for endpoint in sorted(assignment.endpoints, key=address_and_port):
-        groups.setdefault(group(endpoint), []).append(lb_endpoint(endpoint))
+        groups.setdefault(group(endpoint), []).append(lb_endpoint(endpoint, assignment.named))
     return assembled(assignment, groups)
 
 
@@ -63,16 +63,20 @@ def _locality(zone: str) -> bytes:
 
 
 @functools.lru_cache(maxsize=65536)
-def lb_endpoint(endpoint: Endpoint) -> bytes:
-    """One entry of ``LocalityLbEndpoints.lb_endpoints``."""
+def lb_endpoint(endpoint: Endpoint, named: bool) -> bytes:
+    """One entry of ``LocalityLbEndpoints.lb_endpoints``; *named*: as a ``LoadAssignment``."""
     message = endpoint_components_pb2.LbEndpoint()
     address = message.endpoint.address.socket_address
     address.address = endpoint.address
     address.port_value = endpoint.port
     if endpoint.check_port == NOT_ASKED:
         message.endpoint.health_check_config.disable_active_health_check = True
-    elif endpoint.check_port:
-        message.endpoint.health_check_config.port_value = endpoint.check_port
+    else:
+        if endpoint.check_port:
+            message.endpoint.health_check_config.port_value = endpoint.check_port
+        if named:
+            called = active.authority(endpoint.address, endpoint.check_port or endpoint.port)
+            message.endpoint.health_check_config.hostname = called
     message.health_status = HEALTH_STATUS[endpoint.health]
     message.load_balancing_weight.value = endpoint.weight
     return delimited(_LB_ENDPOINTS, message.SerializeToString(deterministic=True))

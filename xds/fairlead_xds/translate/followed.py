@@ -22,13 +22,13 @@ _Key = tuple[str, int]
 class _Form:
     """A load assignment taken apart: each group's addresses, sorted, and the bytes that belong to them."""
 
-    def __init__(self, all_endpoints: tuple[Endpoint, ...]) -> None:
-        self.endpoints = all_endpoints
+    def __init__(self, all_endpoints: tuple[Endpoint, ...], *, named: bool) -> None:
+        self.endpoints, self.named = all_endpoints, named
         self._groups: dict[endpoints.Group, tuple[list[_Key], list[bytes]]] = {}
         for endpoint in sorted(all_endpoints, key=endpoints.address_and_port):
             keys, parts = self._groups.setdefault(endpoints.group(endpoint), ([], []))
             keys.append(endpoint[:2])
-            parts.append(endpoints.lb_endpoint(endpoint))
+            parts.append(endpoints.lb_endpoint(endpoint, named))
 
     def follow(self, all_endpoints: tuple[Endpoint, ...]) -> bool:
         """Become the form of *all_endpoints*. False: too much has changed, and this is of no use any more."""
@@ -46,7 +46,7 @@ class _Form:
             if keys[at : at + 1] == [endpoint[:2]]:  # an address that is there twice: nothing that a Service has
                 return False
             keys.insert(at, endpoint[:2])
-            parts.insert(at, endpoints.lb_endpoint(endpoint))
+            parts.insert(at, endpoints.lb_endpoint(endpoint, self.named))
         self.endpoints = all_endpoints
         return True
 
@@ -63,8 +63,8 @@ class Followed:
     def encode(self, assignment: LoadAssignment) -> bytes:
         """As ``cluster_load_assignment``."""
         form = self._forms.get(assignment.name)
-        if form is None or not form.follow(assignment.endpoints):
-            form = self._forms[assignment.name] = _Form(assignment.endpoints)
+        if form is None or form.named != assignment.named or not form.follow(assignment.endpoints):
+            form = self._forms[assignment.name] = _Form(assignment.endpoints, named=assignment.named)
         return endpoints.assembled(assignment, form.parts())
 
     def forget(self) -> None:
