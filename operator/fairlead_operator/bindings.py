@@ -77,8 +77,24 @@ def load_assignment(world: World, binding: Binding) -> LoadAssignment:
     own = binding.static or _own(world, binding)
     if binding.fallbacks:
         known = {endpoint[:2] for endpoint in own}  # Envoy refuses an address that is there twice
-        own = (*own, *(endpoint for endpoint in _fallback(world, binding) if endpoint[:2] not in known))
+        others = tuple(endpoint for endpoint in _fallback(world, binding) if endpoint[:2] not in known)
+        own = _shared(own, others)
     return LoadAssignment(binding.cluster, own, binding.failover)
+
+
+def _shared(own: tuple[Endpoint, ...], others: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """*own* and their fallbacks, none degraded while they share the requests.
+
+    Envoy has one factor for what spills to fallbacks and for what spills to degraded endpoints. While a healthy one is left on
+    both sides it is that of the failover, and degraded ones would get a share before the last healthy one is gone.
+    """
+    if all(any(one.health is Health.HEALTHY for one in side) for side in (own, others)):
+        return tuple(map(_held, (*own, *others)))
+    return (*own, *others)
+
+
+def _held(one: Endpoint) -> Endpoint:
+    return one._replace(health=Health.HELD) if one.health is Health.DEGRADED else one
 
 
 def usable(assignment: LoadAssignment) -> bool:
