@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from fairlead_operator import health, probes
+from fairlead_operator.api.core import SliceEndpoint
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.options import joined
 from fairlead_operator.world import World
@@ -106,7 +107,7 @@ def _own(world: World, binding: Binding) -> tuple[Endpoint, ...]:
     """Priority 0."""
     judged = assess(world, binding)
     if binding.slow_start:
-        judged = _new_later(judged)
+        judged = _held_back(judged)
     whole = bool(binding.failover)
     if binding.active is None:
         return health.endpoints(judged, whole=whole)
@@ -176,11 +177,20 @@ def asked_otherwise(world: World, binding: Binding) -> bool:
     return (choice.check, choice.problem) != (binding.check, binding.problem)
 
 
-def _new_later(judged: list[health.Judged]) -> list[health.Judged]:
-    """Without those that are held back for a time, while a healthy one is left: Envoy warms up what is new to it only."""
+def _held_back(judged: list[health.Judged]) -> list[health.Judged]:
+    """Those that are degraded for a time as unfit, while a healthy one is left, and in a sub-zone.
+
+    Envoy warms up what is new to it only, and an endpoint that comes from another locality is.
+    """
     if not any(verdict.health is Health.HEALTHY for _, _, verdict in judged):
         return judged
-    return [one for one in judged if one[2].until == health.NEVER or one[2].health is Health.HEALTHY]
+    return [
+        _apart(*one) if one[2].health is Health.DEGRADED and one[2].until != health.NEVER else one for one in judged
+    ]
+
+
+def _apart(endpoint: SliceEndpoint, port: int, verdict: health.Verdict) -> health.Judged:
+    return endpoint._replace(zone=f"{endpoint.zone}/held"), port, verdict._replace(health=Health.HELD)
 
 
 def turns(world: World, binding: Binding) -> float:

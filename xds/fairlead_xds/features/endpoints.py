@@ -91,7 +91,7 @@ class Endpoints(Value):
 class Health(enum.Enum):
     """What an endpoint may get. ``EXCLUDED`` reaches Envoy only where it counts how many there should be (failover).
 
-    ``HELD``: degraded to people, but Envoy is told that it is unfit, with its sessions, because it could not tell when to use it.
+    ``HELD`` reaches nobody but Envoy, for an endpoint that is degraded: unfit, but for its sessions.
     """
 
     HEALTHY = "Healthy"

@@ -59,7 +59,8 @@ def _overprovisioned(factor: int) -> bytes:
 
 @functools.lru_cache(maxsize=1024)
 def _locality(zone: str) -> bytes:
-    return delimited(_LOCALITY, base_pb2.Locality(zone=zone).SerializeToString())
+    name, _, part = zone.partition("/")
+    return delimited(_LOCALITY, base_pb2.Locality(zone=name, sub_zone=part).SerializeToString())
 
 
 @functools.lru_cache(maxsize=65536)
