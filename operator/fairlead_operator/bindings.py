@@ -103,6 +103,14 @@ def usable(assignment: LoadAssignment) -> bool:
     return any(endpoint.health in _FIT for endpoint in assignment.endpoints if not endpoint.priority)
 
 
+def without_endpoints(world: World, binding: Binding) -> str:
+    """That it has none of its own that may get requests, as Kubernetes says; empty: it has."""
+    if binding.static or any(verdict.health in _FIT for _, _, verdict in assess(world, binding)):
+        return ""
+    instead = "; its fallbacks take its requests" if binding.fallbacks else ""
+    return f"{binding.source} has no endpoint that may get traffic{instead}"
+
+
 def _own(world: World, binding: Binding) -> tuple[Endpoint, ...]:
     """Priority 0."""
     judged = assess(world, binding)
