@@ -21,6 +21,7 @@ from fairlead_xds.model import NOT_ASKED, Endpoint, Host, LoadAssignment
 _NO_PODS: Final = (
     "a Backend has no pods whose probe says how to ask; nobody asks these endpoints: use type HTTP, GRPC or TCP"
 )
+_LEAST_FIRST: Final = (Health.EXCLUDED, Health.DRAINING, Health.DEGRADED, Health.HEALTHY)
 _FIT: Final = frozenset({Health.HEALTHY, Health.DEGRADED})
 
 
@@ -321,14 +322,28 @@ def _hostnames(named: Iterable[Named]) -> list[Placed]:
 def _sources(
     world: World, bindings: Iterable[Binding]
 ) -> Iterator[tuple[Ref, str, tuple[Endpoint, ...], list[health.Judged]]]:
-    """Each Service port and each Backend once, with its endpoints."""
-    sources = {
-        (one.source, one.port_name): (one.static, binding.endpoints)
-        for binding in bindings
-        for one in (Fallback(binding.source, binding.port_name, binding.static), *binding.fallbacks)
-    }
-    for (source, port_name), (static, policy) in sources.items():
-        yield source, port_name, static, _assess(world, source, port_name, policy)
+    """Each Service port and each Backend once, with its endpoints: as they are where they get least."""
+    sources: dict[tuple[Ref, str], tuple[tuple[Endpoint, ...], dict[Endpoints, None]]] = {}
+    for binding in bindings:
+        for one in (Fallback(binding.source, binding.port_name, binding.static), *binding.fallbacks):
+            sources.setdefault((one.source, one.port_name), (one.static, {}))[1][binding.endpoints] = None
+    for (source, port_name), (static, policies) in sources.items():
+        judged = [_assess(world, source, port_name, policy) for policy in policies]
+        yield source, port_name, static, judged[0] if len(judged) == 1 else list(map(_least, *judged))
+
+
+def _least(*same: health.Judged) -> health.Judged:
+    """Of one endpoint under several settings the one that gets least, which says so."""
+    worst = min(same, key=lambda one: _LEAST_FIRST.index(one[2].health))
+    others = [
+        one
+        for one in reversed(_LEAST_FIRST)
+        if any(one is verdict.health is not worst[2].health for *_, verdict in same)
+    ]
+    if not others:
+        return worst
+    where = " and ".join(one.value for one in others)
+    return (*worst[:2], worst[2]._replace(reason=f"{worst[2].reason} (with the settings of other routes: {where})"))
 
 
 def _name(source: Ref, port_name: str) -> str:

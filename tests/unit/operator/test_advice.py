@@ -6,8 +6,10 @@ from typing import Any, Final
 
 import pytest
 
+from fairlead_operator.bindings import rows, survey
 from fairlead_operator.reconcile import reconcile
 from fairlead_operator.world import World
+from fairlead_xds.features.endpoints import Health
 from tests.support import manifests
 from tests.support.manifests import (
     Raw,
@@ -89,3 +91,20 @@ def test_captured_traffic_has_the_attached_policy_only_to_tell(*, ready: bool) -
 
     found = {one.reason for one in reconcile(world).findings[policy_ref("over")].degraded}
     assert found - {"PodsNotCapturing"} == ({"NodesInDoubt"} if ready else {"NodesInDoubt", "NoEndpoints"})
+
+
+@pytest.mark.parametrize("ages", [(0, 1), (1, 0)], ids=["degrades first", "excludes first"])
+def test_an_endpoint_that_routes_treat_otherwise_is_shown_where_it_gets_least(ages: tuple[int, int]) -> None:
+    ends = [endpoint("10.0.0.1"), endpoint("10.0.0.2", ready=False)]
+    degrades = site(listener(80), "web", endpoints={"notReady": "Degrade"})
+    world = world_of(service("web"), endpoint_slice("web", 8080, ends), policy("over", attached("web", **RANDOM)))
+    world.apply(policy("one", degrades, age=ages[0]))
+    world.apply(policy("two", site(listener(81), "web"), age=ages[1]))
+    clusters = reconcile(world).clusters
+
+    (told,) = survey(world, clusters[policy_ref("over")]).unfit
+    assert (told.health, told.reason) == (Health.EXCLUDED, "not ready (with the settings of other routes: Degraded)")
+    (told,) = survey(world, clusters[policy_ref("one")]).unfit
+    assert (told.health, told.reason) == (Health.DEGRADED, "not ready: used when no ready endpoint is left")
+    shown = {one.row.address: one.row.health for one in rows(world, clusters[policy_ref("over")])}
+    assert shown == {"10.0.0.1:8080": Health.HEALTHY, "10.0.0.2:8080": Health.EXCLUDED}
