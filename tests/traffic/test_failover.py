@@ -142,3 +142,14 @@ async def test_a_degraded_endpoint_keeps_its_session_beside_a_fallback(world: Wo
         world.endpoints("a", {one: NOT_READY if one.name == first.backend else READY for one in own})
         await world.delivered()
         assert {(await client.get(headers=cookie)).backend for _ in range(10)} == {first.backend}
+
+
+async def test_panic_reaches_what_is_excluded_once_fallbacks_do_not_help(world: World) -> None:
+    """The docs advise against both together: what is excluded is told there, to be counted."""
+    own, dr = await world.service("a", 4), await world.service("dr", 1)
+    await _site(world, {"name": "a", "port": 80}, spec={"healthCheck": {"panicThreshold": 50}})
+
+    world.endpoints("a", {one: READY if i < 1 else NOT_READY for i, one in enumerate(own)})
+    assert await _share(world, own[1:]) == 0
+    world.endpoints("dr", dict.fromkeys(dr, NOT_READY))
+    assert await _share(world, own[1:]) > 50
