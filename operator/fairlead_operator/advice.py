@@ -5,13 +5,16 @@ A part of ``reconcile``: each adds to the findings of the policies that it conce
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from fairlead_operator import health
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
-from fairlead_operator.bindings import Binding
+from fairlead_operator.attach import targets
+from fairlead_operator.bindings import Binding, without_endpoints
 from fairlead_operator.conditions import Findings, Problem, some_of
+from fairlead_operator.faults import Fault
 from fairlead_operator.world import World
 
 Found = dict[Ref, Findings]
@@ -42,17 +45,57 @@ def name_pods_not_capturing(world: World, findings: Found) -> None:
             findings[ref] = replace(known, degraded=(*known.degraded, problem))
 
 
-def name_probes_not_usable(
-    policies: Iterable[LoadBalancerPolicy], clusters: Mapping[Ref, Iterable[Binding]], findings: Found
+def name_for_attached(
+    world: World,
+    policies: Iterable[LoadBalancerPolicy],
+    clusters: Mapping[Ref, Iterable[Binding]],
+    served: Iterable[Binding],
+    findings: Found,
+    *,
+    degrade: Callable[[Fault, str], None],
 ) -> None:
-    """An attached policy asks for a probe wherever its Services are used: it hears what the inline ones are told."""
+    """An attached policy hears of its Services what the inline ones that lead there are told, and captured traffic has none.
+
+    Args:
+        world: what is known.
+        policies: all.
+        clusters: of each policy.
+        served: what proxies have, whosever.
+        findings: of each policy; they grow.
+        degrade: takes what is a mistake of ours, and what is so instead.
+    """
+    spare = {one.source for binding in served for one in binding.fallbacks}
     for policy in policies:
-        if policy.spec.target_refs is None or policy.spec.health_check is None:
+        if policy.spec.target_refs is None:
             continue
-        told = dict.fromkeys(f"{one.source}: {one.problem}" for one in clusters[policy.ref] if one.problem)
-        found = [Problem("ProbeNotUsable", "spec.healthCheck.active", message) for message in told]
+        own = list(clusters[policy.ref])
+        try:
+            found = dict.fromkeys([*_attached(world, policy, own), *_only_spare(policy, spare, own)])
+        except Exception as error:  # noqa: BLE001 - a mistake of ours, see faults
+            degrade(Fault(policy.ref, error), "its endpoints are not looked at")
+            continue
         known = findings[policy.ref]
         findings[policy.ref] = replace(known, degraded=(*known.degraded, *found))
+
+
+def _attached(world: World, policy: LoadBalancerPolicy, own: Iterable[Binding]) -> Iterator[Problem]:
+    for one in own:
+        if one.problem and policy.spec.health_check is not None:
+            yield Problem("ProbeNotUsable", "spec.healthCheck.active", f"{one.source}: {one.problem}")
+        # With settings of an inline policy that one is told.
+        mine = policy.spec.endpoints is not None or one.endpoints == health.DEFAULT
+        if mine and (doubted := world.doubted(one.endpoints)):
+            yield Problem("NodesInDoubt", "spec.endpoints.nodeLost", doubted)
+        if none := without_endpoints(world, one):
+            yield Problem("NoEndpoints", "spec.targetRefs", none)
+
+
+def _only_spare(policy: LoadBalancerPolicy, spare: Container[Ref], own: Iterable[Binding]) -> Iterator[Problem]:
+    used = {one.source for one in own}
+    for index, target in enumerate(targets(policy)):
+        if target in spare and target not in used:
+            message = f"{target} is used as a fallback only, where the settings of what it stands in for hold"
+            yield Problem("FallbackOnly", f"spec.targetRefs[{index}]", message)
 
 
 def _restart(namespace: str, pods: list[str]) -> str:

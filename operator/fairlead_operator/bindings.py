@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from fairlead_operator import health, probes
+from fairlead_operator.api.core import SliceEndpoint
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.options import joined
 from fairlead_operator.world import World
@@ -21,6 +22,7 @@ from fairlead_xds.model import NOT_ASKED, Endpoint, Host, LoadAssignment
 _NO_PODS: Final = (
     "a Backend has no pods whose probe says how to ask; nobody asks these endpoints: use type HTTP, GRPC or TCP"
 )
+_LEAST_FIRST: Final = (Health.EXCLUDED, Health.DRAINING, Health.DEGRADED, Health.HEALTHY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,24 @@ def load_assignment(world: World, binding: Binding) -> LoadAssignment:
     own = binding.static or _own(world, binding)
     if binding.fallbacks:
         known = {endpoint[:2] for endpoint in own}  # Envoy refuses an address that is there twice
-        own = (*own, *(endpoint for endpoint in _fallback(world, binding) if endpoint[:2] not in known))
+        others = tuple(endpoint for endpoint in _fallback(world, binding) if endpoint[:2] not in known)
+        own = _shared(own, others)
     return LoadAssignment(binding.cluster, own, binding.failover, active.by_address(binding.check))
+
+
+def _shared(own: tuple[Endpoint, ...], others: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """*own* and their fallbacks, none degraded while they share the requests.
+
+    Envoy has one factor for what spills to fallbacks and for what spills to degraded endpoints. While a healthy one is left on
+    both sides it is that of the failover, and degraded ones would get a share before the last healthy one is gone.
+    """
+    if all(any(one.health is Health.HEALTHY for one in side) for side in (own, others)):
+        return tuple(map(_held, (*own, *others)))
+    return (*own, *others)
+
+
+def _held(one: Endpoint) -> Endpoint:
+    return one._replace(health=Health.HELD) if one.health is Health.DEGRADED else one
 
 
 def usable(assignment: LoadAssignment) -> bool:
@@ -86,11 +104,19 @@ def usable(assignment: LoadAssignment) -> bool:
     return any(endpoint.health in health.FIT for endpoint in assignment.endpoints if not endpoint.priority)
 
 
+def without_endpoints(world: World, binding: Binding) -> str:
+    """That it has none of its own that may get requests, as Kubernetes says; empty: it has."""
+    if binding.static or any(verdict.health in health.FIT for _, _, verdict in assess(world, binding)):
+        return ""
+    instead = "; its fallbacks take its requests" if binding.fallbacks else ""
+    return f"{binding.source} has no endpoint that may get traffic{instead}"
+
+
 def _own(world: World, binding: Binding) -> tuple[Endpoint, ...]:
     """Priority 0."""
     judged = assess(world, binding)
     if binding.slow_start:
-        judged = _new_later(judged)
+        judged = _held_back(judged)
     whole = bool(binding.failover)
     if binding.active is None:
         return health.endpoints(judged, whole=whole)
@@ -162,11 +188,20 @@ def asked_otherwise(world: World, binding: Binding) -> bool:
     return (choice.check, choice.problem) != (binding.check, binding.problem)
 
 
-def _new_later(judged: list[health.Judged]) -> list[health.Judged]:
-    """Without those that are held back for a time, while a healthy one is left: Envoy warms up what is new to it only."""
+def _held_back(judged: list[health.Judged]) -> list[health.Judged]:
+    """Those that are degraded for a time as unfit, while a healthy one is left, and in a sub-zone.
+
+    Envoy warms up what is new to it only, and an endpoint that comes from another locality is.
+    """
     if not any(verdict.health is Health.HEALTHY for _, _, verdict in judged):
         return judged
-    return [one for one in judged if one[2].until == health.NEVER or one[2].health is Health.HEALTHY]
+    return [
+        _apart(*one) if one[2].health is Health.DEGRADED and one[2].until != health.NEVER else one for one in judged
+    ]
+
+
+def _apart(endpoint: SliceEndpoint, port: int, verdict: health.Verdict) -> health.Judged:
+    return endpoint._replace(zone=f"{endpoint.zone}/held"), port, verdict._replace(health=Health.HELD)
 
 
 def turns(world: World, binding: Binding) -> float:
@@ -274,14 +309,28 @@ def _hostnames(named: Iterable[Named]) -> list[Placed]:
 def _sources(
     world: World, bindings: Iterable[Binding]
 ) -> Iterator[tuple[Ref, str, tuple[Endpoint, ...], list[health.Judged]]]:
-    """Each Service port and each Backend once, with its endpoints."""
-    sources = {
-        (one.source, one.port_name): (one.static, binding.endpoints)
-        for binding in bindings
-        for one in (Fallback(binding.source, binding.port_name, binding.static), *binding.fallbacks)
-    }
-    for (source, port_name), (static, policy) in sources.items():
-        yield source, port_name, static, _assess(world, source, port_name, policy)
+    """Each Service port and each Backend once, with its endpoints: as they are where they get least."""
+    sources: dict[tuple[Ref, str], tuple[tuple[Endpoint, ...], dict[Endpoints, None]]] = {}
+    for binding in bindings:
+        for one in (Fallback(binding.source, binding.port_name, binding.static), *binding.fallbacks):
+            sources.setdefault((one.source, one.port_name), (one.static, {}))[1][binding.endpoints] = None
+    for (source, port_name), (static, policies) in sources.items():
+        judged = [_assess(world, source, port_name, policy) for policy in policies]
+        yield source, port_name, static, judged[0] if len(judged) == 1 else list(map(_least, *judged))
+
+
+def _least(*same: health.Judged) -> health.Judged:
+    """Of one endpoint under several settings the one that gets least, which says so."""
+    worst = min(same, key=lambda one: _LEAST_FIRST.index(one[2].health))
+    others = [
+        one
+        for one in reversed(_LEAST_FIRST)
+        if any(one is verdict.health is not worst[2].health for *_, verdict in same)
+    ]
+    if not others:
+        return worst
+    where = " and ".join(one.value for one in others)
+    return (*worst[:2], worst[2]._replace(reason=f"{worst[2].reason} (with the settings of other routes: {where})"))
 
 
 def _name(source: Ref, port_name: str) -> str:

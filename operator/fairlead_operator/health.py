@@ -90,7 +90,7 @@ def judge(
     """The health of one endpoint.
 
     Args:
-        endpoint: with the conditions of its slice. Kubernetes never calls a terminating endpoint ready.
+        endpoint: with the conditions of its slice.
         policy: what is wanted of endpoints that are not ready, terminate, restart or are on a lost node.
         last_resort: no endpoint of the backend is left that is ready; those that terminate and serve are all there is.
         pod: its pod.

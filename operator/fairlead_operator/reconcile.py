@@ -145,7 +145,8 @@ def reconcile(
     advice.name_pods_without(world, out.findings)
     advice.name_pods_not_capturing(world, out.findings)
     valid = [policy for policy, _ in policies]
-    advice.name_probes_not_usable(valid, out.clusters, out.findings)
+    served = (binding for gateway in placing.gateways.values() for binding in gateway.bindings.values())
+    advice.name_for_attached(world, valid, out.clusters, served, out.findings, degrade=out.degrade)
     advice.name_closed_ports(valid, closed or {}, out.gateways, out.findings)
     _name_errors(world, out)
     for gateway in placing.gateways.values():

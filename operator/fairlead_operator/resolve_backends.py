@@ -12,7 +12,7 @@ from fairlead_operator.api.core import ServicePort
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.attach import Attached
-from fairlead_operator.bindings import Binding, Fallback, Named, assess, explicit
+from fairlead_operator.bindings import Binding, Fallback, Named, explicit, without_endpoints
 from fairlead_operator.conditions import Problem, origin
 from fairlead_operator.world import World
 from fairlead_xds import names
@@ -20,7 +20,7 @@ from fairlead_xds.features import algorithm, failover
 from fairlead_xds.features.active import ActiveHealthCheck
 from fairlead_xds.features.affinity import SessionPersistence
 from fairlead_xds.features.algorithm import LoadBalancer
-from fairlead_xds.features.endpoints import Endpoints, Health
+from fairlead_xds.features.endpoints import Endpoints
 from fairlead_xds.features.health_check import HealthCheck
 from fairlead_xds.model import Backend, Endpoint, Host, Target
 from fairlead_xds.snapshot import Origin
@@ -262,13 +262,10 @@ class BackendResolver:
         if doubted := self.world.doubted(binding.endpoints):
             keeps = self._setting(binding.source, "endpoints", "endpoints.nodeLost")
             self.degraded.append(Problem("NodesInDoubt", path, f"{keeps}: {doubted}"))
-        counts = health.count(assess(self.world, binding))
-        usable = counts[Health.HEALTHY] + counts[Health.DEGRADED]
-        self.usable[name] = bool(hosts or binding.static or usable)
-        if not self.usable[name]:
-            instead = "; its fallbacks take its requests" if binding.fallbacks else ""
-            message = f"{binding.source} has no endpoint that may get traffic{instead}"
-            self.degraded.append(Problem("NoEndpoints", path, message))
+        none = "" if hosts else without_endpoints(self.world, binding)
+        self.usable[name] = not none
+        if none:
+            self.degraded.append(Problem("NoEndpoints", path, none))
         return self.backends[name]
 
     def _setting(self, target: Ref, part: Literal["health_check", "endpoints"], field: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.backends import Backend
-from tests.support.http_client import spread
+from tests.support.http_client import Client, cookie_pair, spread
 from tests.support.manifests import listener, route, site
 from tests.support.traffic import DRAINING, NOT_READY, READY, World
 
@@ -113,3 +113,43 @@ async def test_addresses_outside_the_cluster_may_be_fallbacks(world: World) -> N
     assert await _share(world, own) == 100
     world.endpoints("a", dict.fromkeys(own, NOT_READY))
     assert await _share(world, [outside]) == 100
+
+
+@pytest.mark.parametrize("spare", [0, 1], ids=["an empty fallback", "a fallback"])
+async def test_a_degraded_endpoint_gets_nothing_while_a_healthy_one_is_left(world: World, spare: int) -> None:
+    """1 of 4 is ready: it takes all, or its 35.75 percent, give or take ten. The others come when nothing else is left."""
+    own, dr = await world.service("a", 4), await world.service("dr", spare)
+    await _site(world, {"name": "a", "port": 80}, spec={"endpoints": {"notReady": "Degrade"}})
+
+    world.endpoints("a", {one: READY if i < 1 else NOT_READY for i, one in enumerate(own)})
+    assert await _share(world, own[1:]) == 0
+    assert abs(await _share(world, own[:1]) - (35.75 if spare else 100)) <= (10 if spare else 0)
+    world.endpoints("a", dict.fromkeys(own, NOT_READY))
+    assert await _share(world, dr or own) == 100
+    world.endpoints("dr", dict.fromkeys(dr, NOT_READY))
+    assert await _share(world, own) == 100
+
+
+@pytest.mark.parametrize("drain", ["KeepSessions", "MoveSessions"])
+async def test_a_degraded_endpoint_keeps_its_session_beside_a_fallback(world: World, drain: str) -> None:
+    own, _ = await world.service("a", 2), await world.service("dr", 1)
+    spec = {"endpoints": {"notReady": "Degrade"}, "sessionPersistence": {"type": "Cookie", "drain": drain}}
+    await _site(world, {"name": "a", "port": 80}, spec=spec)
+
+    async with Client(world.port) as client:
+        first = await client.get()
+        cookie = {"cookie": cookie_pair(first.set_cookies[0])}
+        world.endpoints("a", {one: NOT_READY if one.name == first.backend else READY for one in own})
+        await world.delivered()
+        assert {(await client.get(headers=cookie)).backend for _ in range(10)} == {first.backend}
+
+
+async def test_panic_reaches_what_is_excluded_once_fallbacks_do_not_help(world: World) -> None:
+    """The docs advise against both together: what is excluded is told there, to be counted."""
+    own, dr = await world.service("a", 4), await world.service("dr", 1)
+    await _site(world, {"name": "a", "port": 80}, spec={"healthCheck": {"panicThreshold": 50}})
+
+    world.endpoints("a", {one: READY if i < 1 else NOT_READY for i, one in enumerate(own)})
+    assert await _share(world, own[1:]) == 0
+    world.endpoints("dr", dict.fromkeys(dr, NOT_READY))
+    assert await _share(world, own[1:]) > 50

@@ -13,7 +13,7 @@ from fairlead_operator.endpoints.ejections import Ejections
 from fairlead_operator.endpoints.scout import Scout
 from fairlead_operator.endpoints.targets import Target
 from tests.support.backends import Backend
-from tests.support.http_client import spread
+from tests.support.http_client import Client, cookie_pair, spread
 from tests.support.manifests import listener, node, route, running_pod, site
 from tests.support.traffic import READY, World, free_port
 
@@ -78,6 +78,26 @@ async def test_it_comes_back_by_slow_start(world: World) -> None:
 
     assert first < 70
     assert abs(last - 100) <= 15
+
+
+@pytest.mark.parametrize("drain", ["KeepSessions", "MoveSessions"])
+async def test_a_session_stays_where_slow_start_is_to_come(world: World, drain: str) -> None:
+    """On an endpoint that is held back for two seconds, and after that."""
+    balancing = {"type": "RoundRobin", "slowStart": {"window": "3s"}}
+    spec = {"loadBalancer": balancing, "sessionPersistence": {"type": "Cookie", "drain": drain}}
+    await _site(world, endpoints={"restarting": HOLD | {"hold": "2s"}}, **spec)
+
+    async with Client(world.port) as client:
+        first = await client.get()
+        cookie = {"cookie": cookie_pair(first.set_cookies[0])}
+        world.apply(running_pod(first.backend, restarts=3, started=time.time()))
+        await world.settled()
+        assert world.status("shop")["endpoints"]["degraded"] == 1
+        assert first.backend not in await _names(world)
+        assert {(await client.get(headers=cookie)).backend for _ in range(10)} == {first.backend}
+        await world.until(lambda: world.status("shop")["endpoints"]["degraded"] == 0)
+        await world.delivered()
+        assert {(await client.get(headers=cookie)).backend for _ in range(10)} == {first.backend}
 
 
 @pytest.mark.parametrize(

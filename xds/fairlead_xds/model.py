@@ -25,7 +25,8 @@ NOT_ASKED = -1
 class Endpoint(NamedTuple):
     """One address of a backend, as Envoy gets it.
 
-    ``check_port``: where active checks ask; 0: at ``port``. ``priority``: 1 for those that get what the others cannot take.
+    ``zone``: with its sub-zone after a slash. ``check_port``: where active checks ask; 0: at ``port``. ``priority``: 1 for
+    those that get what the others cannot take.
     """
 
     address: str

@@ -11,19 +11,19 @@ SEPARATOR = "/"
 
 
 def cluster(namespace: str, backend: str, port: int | None, settings: str = "") -> str:
-    """``shop/users:80``, with ``~1a2b3c`` behind it where other settings than the defaults set it apart."""
+    """``shop/users:80``, with ``~1a2b3c4d5e`` behind it where other settings than the defaults set it apart."""
     suffix = f":{port}" if port is not None else ""
     return f"{namespace}/{backend}{suffix}" + (f"~{settings}" if settings else "")
 
 
 def settings(*values: Value | str | None) -> str:
-    """Six hex digits for what makes two clusters over the same endpoints differ; empty when all are ``None``.
+    """Ten hex digits for what makes two clusters over the same endpoints differ; empty when all are ``None``.
 
     Of values that are there, and in them of fields that are not as by default: a version of Fairlead that knows one more
     field gives no cluster another name.
     """
     said = [f"{type(value).__name__}={_written(value)}" for value in values if value is not None]
-    return hashlib.blake2b("\n".join(said).encode(), digest_size=3).hexdigest() if said else ""
+    return hashlib.blake2b("\n".join(said).encode(), digest_size=5).hexdigest() if said else ""
 
 
 def _written(value: Value | str) -> str:

@@ -132,7 +132,7 @@ def test_what_clusters_of_others_found_out_is_not_told() -> None:
     """Two policies over one Service have the same addresses, in clusters of their own."""
     page = clusters(host("10.0.0.1", requests=5))
     page["cluster_statuses"] += clusters(
-        host("10.0.0.1", requests=90, errors=9, failed_outlier_check=True), name="shop/web:80~1a2b3c"
+        host("10.0.0.1", requests=90, errors=9, failed_outlier_check=True), name="shop/web:80~1a2b3c4d5e"
     )["cluster_statuses"]
     said = answer("shop/site", ROWS[:1], {"edge-1": read(page), "edge-2": read(clusters(host("10.0.0.1"), name="x"))})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fairlead_operator import bindings, reconcile, resolve_captured, statuses
+from fairlead_operator import advice, bindings, reconcile, resolve_captured, statuses
 from fairlead_operator.loop import ControlPlane
 from fairlead_xds.snapshot import TypeUrl
 from fairlead_xds.store import Store
@@ -21,6 +21,7 @@ from tests.support.manifests import (
     listener,
     pod,
     policy,
+    route,
     service,
     site,
 )
@@ -168,7 +169,7 @@ def test_a_captured_service_that_cannot_be_resolved_is_left_to_kubernetes(broken
     (config,) = done.proxies.values()
     assert [chain.address for chain in config.captured[0].chains] == ["10.96.0.2"]
     assert [problem.reason for problem in done.findings[policy_ref("bad")].degraded] == ["InternalError"]
-    assert done.findings[policy_ref("good")].degraded == ()
+    assert [problem.reason for problem in done.findings[policy_ref("good")].degraded] == ["NoEndpoints"]
 
 
 def _captured(name: str, ip: str) -> Raw:
@@ -186,3 +187,16 @@ async def test_each_mistake_is_logged_once_with_its_traceback(
     (told,) = caplog.records
     assert f"LoadBalancerPolicy {NAMESPACE}/bad" in told.getMessage()
     assert (told.exc_info or (None,))[0] is ZeroDivisionError
+
+
+def test_an_attached_policy_whose_endpoints_cannot_be_looked_at_is_told(broken: Callable[..., None]) -> None:
+    broken(advice, "without_endpoints", lambda _world, binding: binding.source.name == "web")
+    refs = [route("web", "web"), route("other", "other")]
+    balancer = {"loadBalancer": {"type": "RoundRobin"}}
+    over = [policy(name, attached(name, **balancer)) for name in ("web", "other")]
+    done = reconcile.reconcile(
+        world_of(policy("site", site(listener(80), refs)), *backend("web"), *backend("other"), *over)
+    )
+
+    assert [problem.reason for problem in done.findings[policy_ref("web")].degraded] == ["InternalError"]
+    assert done.findings[policy_ref("other")].degraded == done.findings[policy_ref("site")].degraded == ()

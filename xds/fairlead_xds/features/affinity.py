@@ -82,11 +82,12 @@ def typed_per_filter_config(value: SessionPersistence | None) -> dict[str, Any]:
 def override_host_status(value: SessionPersistence | None) -> HealthStatusSet | None:
     """``common_lb_config.override_host_status``: the states in which an endpoint still gets its sessions.
 
-    Envoy's own default leaves DRAINING out, which loses every session of a pod that terminates gracefully.
+    Envoy's own default leaves DRAINING out, which loses every session of a pod that terminates gracefully. TIMEOUT is
+    ``endpoints.Health.HELD``.
     """
     if value is None:
         return None
-    statuses = [HealthStatus.UNKNOWN, HealthStatus.HEALTHY, HealthStatus.DEGRADED]
+    statuses = [HealthStatus.UNKNOWN, HealthStatus.HEALTHY, HealthStatus.TIMEOUT, HealthStatus.DEGRADED]
     if value.drain == "KeepSessions":
         statuses.append(HealthStatus.DRAINING)
     return HealthStatusSet(statuses=statuses)

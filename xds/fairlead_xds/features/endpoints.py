@@ -89,18 +89,23 @@ class Endpoints(Value):
 
 
 class Health(enum.Enum):
-    """What an endpoint may get. ``EXCLUDED`` reaches Envoy only where it counts how many there should be (failover)."""
+    """What an endpoint may get. ``EXCLUDED`` reaches Envoy only where it counts how many there should be (failover).
+
+    ``HELD`` reaches nobody but Envoy, for an endpoint that is degraded: unfit, but for its sessions.
+    """
 
     HEALTHY = "Healthy"
     DEGRADED = "Degraded"
     DRAINING = "Draining"
     EXCLUDED = "Excluded"
+    HELD = "Held"
 
     __hash__ = object.__hash__  # Enum's is written in Python; this is a part of every endpoint's
 
 
 #: ``envoy.config.core.v3.HealthStatus`` by number: load assignments are written without the typed binding.
-HEALTH_STATUS = {Health.HEALTHY: 1, Health.EXCLUDED: 2, Health.DRAINING: 3, Health.DEGRADED: 5}
+#: ``TIMEOUT`` is as unfit as ``DRAINING``, but may keep sessions where those that drain may not.
+HEALTH_STATUS = {Health.HEALTHY: 1, Health.EXCLUDED: 2, Health.DRAINING: 3, Health.HELD: 4, Health.DEGRADED: 5}
 
 
 def common_lb_config(

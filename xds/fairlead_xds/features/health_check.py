@@ -21,8 +21,8 @@ class HealthCheck(Value):
     panic_threshold: Annotated[int, Field(ge=0, le=100)] = Field(
         0,
         description=(
-            "Below so many percent of fit endpoints all get requests, the unfit too. 0: never; requests get 503 when no"
-            " fit endpoint is left."
+            "Below so many percent of fit endpoints all get requests, the unfit too; with fallbacks those that Kubernetes"
+            " excludes as well. 0: never; requests get 503 when no fit endpoint is left."
         ),
     )
 

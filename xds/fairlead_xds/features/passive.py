@@ -103,7 +103,8 @@ class PassiveHealthCheck(Value):
         "Auto",
         description=(
             "Most endpoints that are out at once, in percent. Auto: half, which is one of two, one of three, and never"
-            " the last one; less while many drain, which count too. A low percentage of few endpoints is none."
+            " the last one, fallbacks included; less while many drain, which count too. A low percentage of few endpoints"
+            " is none."
         ),
     )
 

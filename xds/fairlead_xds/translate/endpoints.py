@@ -42,12 +42,12 @@ def assembled(assignment: LoadAssignment, groups: Mapping[Group, Iterable[bytes]
     for priority, zone in sorted(groups):
         body = _locality(zone) + b"".join(groups[priority, zone])
         parts.append(delimited(_ENDPOINTS, body + (tag(_PRIORITY, VARINT) + varint(priority) if priority else b"")))
-    if assignment.failover:
-        parts.append(_overprovisioned(failover.overprovisioning_factor(assignment.failover)))
-    elif Health.DEGRADED in map(_HEALTH, assignment.endpoints):
-        # One healthy endpoint is enough for all traffic: Envoy's factor of 140 % would give degraded endpoints a share as
-        # soon as fewer than 71 % are healthy.
+    if Health.DEGRADED in map(_HEALTH, assignment.endpoints):
+        # One healthy endpoint is enough for all traffic: Envoy's factor of 140 %, or that of the failover, would give degraded
+        # endpoints a share as soon as fewer than 71 % are healthy.
         parts.append(_overprovisioned(max(140, 100 * len(assignment.endpoints))))
+    elif assignment.failover:
+        parts.append(_overprovisioned(failover.overprovisioning_factor(assignment.failover)))
     return b"".join(parts)
 
 
@@ -59,7 +59,8 @@ def _overprovisioned(factor: int) -> bytes:
 
 @functools.lru_cache(maxsize=1024)
 def _locality(zone: str) -> bytes:
-    return delimited(_LOCALITY, base_pb2.Locality(zone=zone).SerializeToString())
+    name, _, part = zone.partition("/")
+    return delimited(_LOCALITY, base_pb2.Locality(zone=name, sub_zone=part).SerializeToString())
 
 
 @functools.lru_cache(maxsize=65536)
