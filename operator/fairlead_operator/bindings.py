@@ -143,7 +143,7 @@ def choose(world: World, binding: Binding) -> probes.Choice:
     if not binding.active.of_probe:
         return probes.Choice(binding.active, "", {})
     states = world.pod_states(binding.source.namespace)
-    return probes.choose(binding.active, world.slices(binding.source), binding.port_name, states)
+    return probes.choose(binding.active, world.slices(binding.source), binding.port_name, states, world.now)
 
 
 def explicit(world: World, binding: Binding, check: HealthCheck | None) -> tuple[Binding, HealthCheck | None]:
@@ -206,11 +206,15 @@ def _apart(endpoint: SliceEndpoint, port: int, verdict: health.Verdict) -> healt
 
 def turns(world: World, binding: Binding) -> float:
     """When one of its endpoints is judged otherwise though nothing was heard: seconds since the epoch."""
+    told = choose(world, binding).until if binding.active is not None and binding.active.of_probe else health.NEVER
     return min(
-        health.until(_assess(world, one.source, one.port_name, binding.endpoints))
-        if _concerned(world, one.source, binding.endpoints)
-        else health.NEVER
-        for one in (Fallback(binding.source, binding.port_name), *binding.fallbacks)
+        told,
+        *(
+            health.until(_assess(world, one.source, one.port_name, binding.endpoints))
+            if _concerned(world, one.source, binding.endpoints)
+            else health.NEVER
+            for one in (Fallback(binding.source, binding.port_name), *binding.fallbacks)
+        ),
     )
 
 

@@ -17,13 +17,18 @@ from pydantic import ValidationError
 from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.probes import Probe, Probes
+from fairlead_operator.health import NEVER
 from fairlead_xds.features.active import JITTER, ActiveHealthCheck, CheckHeader, GrpcCheck, HttpCheck, TcpCheck
 from fairlead_xds.features.value import milliseconds
 from fairlead_xds.model import NOT_ASKED
 
 Kind = Literal["ReadinessProbe", "LivenessProbe"]
 _WORDS: Final[Mapping[str, str]] = {"ReadinessProbe": "readiness probe", "LivenessProbe": "liveness probe"}
-_NOBODY: Final = "nobody asks these endpoints, what Kubernetes says of them decides alone"
+_ALONE: Final = "what Kubernetes says of them decides alone"
+_NOBODY: Final = f"nobody asks these endpoints, {_ALONE}"
+_NO_POD: Final = "no pod of it is known"
+#: Seconds that a pod has been ready: in a rollout some have another probe for a while, and nobody has to know.
+_SETTLED: Final = 600.0
 
 _NO_PODS: Final = f"no pod of it is known, so there is no probe to take; {_NOBODY}, or use type HTTP, GRPC or TCP"
 
@@ -33,19 +38,25 @@ class Choice(NamedTuple):
 
     Attributes:
         check: explicit; ``None``: nobody asks.
-        problem: what is wrong with the probes, and what is done instead; empty: nothing.
+        problem: what is wrong with the probes, of some or of all, and what is done instead; empty: nothing.
         ports: pod -> the port where it is asked, or ``NOT_ASKED``.
+        until: when something else may be told of it, though nothing was heard: seconds since the epoch.
     """
 
     check: ActiveHealthCheck | None
     problem: str
     ports: Mapping[str, int]
+    until: float = NEVER
 
 
 def choose(
-    wanted: ActiveHealthCheck, slices: Iterable[EndpointSlice], port_name: str, pods: Mapping[str, PodState]
+    wanted: ActiveHealthCheck,
+    slices: Iterable[EndpointSlice],
+    port_name: str,
+    pods: Mapping[str, PodState],
+    now: float = 0.0,
 ) -> Choice:
-    """*wanted* is of a probe; *pods* are those of the Service's namespace, by name."""
+    """*wanted* is of a probe; *pods* are those of the Service's namespace, by name; *now*: seconds since the epoch."""
     of_port = [
         (endpoint, port)
         for entry in slices
@@ -73,7 +84,36 @@ def choose(
         name: probe.port if probe is not None and probe._replace(port=0) == most else NOT_ASKED
         for name, probe in found.items()
     }
-    return Choice(check, "", ports)
+    some = {name: probe for name, probe in voters.items() if ports[name] == NOT_ASKED}
+    others = {one.address: one.pod for one, _ in of_port if one.pod not in found and _rank(one) == best}
+    if not some and all(others.values()):
+        return Choice(check, "", ports)
+    ready = {name: pods[name].ready_since for name in voters}
+    until = min((since + _SETTLED for since in ready.values() if since + _SETTLED > now and since), default=NEVER)
+    settled = {name for name, since in ready.items() if since + _SETTLED <= now or not since}
+    if settled <= some.keys():
+        return Choice(check, "", ports, until)
+    reasons = Counter(_why(probe, words) for name, probe in some.items() if name in settled)
+    reasons[_NO_POD] += sum(not pod for pod in others.values())  # the pod of another one is told of in a moment
+    return Choice(check, _not_asked(reasons, len(voters) + len(others)), ports, until)
+
+
+def _why(probe: Probe | None, words: str) -> str:
+    if probe is None:
+        return f"their pods have no {words}"
+    return (
+        f"no proxy can ask as the {words} does: {probe.problem}" if probe.problem else f"most pods have another {words}"
+    )
+
+
+def _not_asked(why: Counter[str], total: int) -> str:
+    """The reason of most of them is enough."""
+    why = +why
+    if not why:
+        return ""
+    number, most = why.total(), max(why, key=lambda one: (why[one], one))
+    more = ", and more" if len(why) > 1 else ""
+    return f"{number} of {total} endpoints {'is' if number == 1 else 'are'} not asked: {most}{more}; {_ALONE}"
 
 
 def _rank(endpoint: SliceEndpoint) -> int:

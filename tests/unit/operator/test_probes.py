@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -11,10 +12,23 @@ from hypothesis import strategies as st
 from fairlead_operator.api.core import EndpointSlice, read_slice
 from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.probes import Probe, read_probes
+from fairlead_operator.bindings import asked_otherwise, turns
 from fairlead_operator.probes import Choice, choose
+from fairlead_operator.reconcile import reconcile
 from fairlead_xds.features.active import ActiveHealthCheck
 from fairlead_xds.model import NOT_ASKED
-from tests.support.manifests import endpoint, endpoint_slice, placed
+from tests.support.manifests import (
+    NAMESPACE,
+    endpoint,
+    endpoint_slice,
+    listener,
+    placed,
+    policy,
+    running_pod,
+    service,
+    site,
+)
+from tests.support.worlds import policy_ref, service_ref, world_of
 
 Json = dict[str, Any]
 HTTP: Json = {"httpGet": {"path": "/healthz", "port": 8080}}
@@ -112,7 +126,7 @@ def _chosen(probes: dict[str, Json], kind: str = "ReadinessProbe", **fields: Any
 def test_everything_comes_from_the_probe() -> None:
     probe = HTTP | {"periodSeconds": 3, "timeoutSeconds": 2, "failureThreshold": 4, "successThreshold": 5}
 
-    check, problem, ports = _chosen({"a": spec(probe)})
+    check, problem, ports, _ = _chosen({"a": spec(probe)})
 
     assert check is not None
     assert (check.type, check.interval, check.timeout) == ("HTTP", "3s", "2s")
@@ -190,7 +204,7 @@ def test_what_the_policy_does_not_say_gives_way(wanted: Json, interval: str, tim
 def test_a_port_that_differs_is_asked_where_it_is() -> None:
     moved = {"httpGet": {"path": "/healthz", "port": "admin"}}
 
-    check, problem, ports = _chosen({"a": spec(HTTP), "b": spec(moved), "c": spec(HTTP)})
+    check, problem, ports, _ = _chosen({"a": spec(HTTP), "b": spec(moved), "c": spec(HTTP)})
 
     assert check is not None
     assert not problem
@@ -253,7 +267,7 @@ def test_pods_that_get_traffic_say_how_they_are_asked_however_many_others_there_
     ],
 )
 def test_what_cannot_be_asked_is_said(raw: Json | None, why: str) -> None:
-    check, problem, ports = _chosen({"a": spec(raw)})
+    check, problem, ports, _ = _chosen({"a": spec(raw)})
 
     assert check is None
     assert why in problem
@@ -310,6 +324,67 @@ def test_who_serves_the_port_of_the_endpoint_is_asked(
 
 
 AS_READY = ActiveHealthCheck(type="ReadinessProbe")
+COMMAND: Json = {"exec": {"command": ["true"]}}
+
+
+@pytest.mark.parametrize(
+    ("some", "told"),
+    [
+        ({"a": (HTTP, 0), "b": (COMMAND, 0), "c": (HTTP, 0)}, "1 of 3 endpoints is not asked: no proxy can ask as the"),
+        ({"a": (HTTP, 0), "b": (COMMAND, 0), "c": (COMMAND, 0)}, "2 of 3 endpoints are not asked: no proxy can ask as"),
+        ({"a": (HTTP, 0), "b": (None, 0)}, "1 of 2 endpoints is not asked: their pods have no readiness probe; what K"),
+        ({"a": (HTTP, 0), "b": (HTTP, 0), "c": ({"tcpSocket": {"port": 1}}, 0)}, "most pods have another readiness pr"),
+        ({"a": (HTTP, 0), "b": (HTTP, 0)}, ""),
+        ({"a": (HTTP, 0), "b": (COMMAND, 9401), "c": (COMMAND, 9500)}, ""),
+        ({"a": (HTTP, 0), "b": (COMMAND, 9400), "c": (COMMAND, 9500)}, "1 of 3 endpoints is not asked"),
+        ({"a": (HTTP, 9500), "b": (COMMAND, 0)}, ""),
+    ],
+)
+def test_where_some_are_not_asked_it_is_said_once_it_is_no_moment_of_a_rollout(
+    some: dict[str, tuple[Json | None, float]], told: str
+) -> None:
+    """The time is 10000; a pod that has been ready for less than ten minutes tells nothing."""
+    states = {name: PodState(ready_since=since, probes=read_probes(spec(raw))) for name, (raw, since) in some.items()}
+
+    choice = choose(AS_READY, _slices(*some), "", states, 10_000.0)
+
+    assert choice.check is not None
+    assert told in choice.problem
+    assert bool(told) == bool(choice.problem)
+    late = [since + 600 for _, since in some.values() if since + 600 > 10_000]
+    assert choice.until == min(late, default=math.inf)
+
+
+def test_a_policy_is_told_when_the_moment_has_passed() -> None:
+    """Nothing is heard by then: the turn of the Service says when to look again."""
+    entries = [placed(endpoint("10.0.0.1"), pod="a"), placed(endpoint("10.0.0.2"), pod="b")]
+    since = {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+    pods = [running_pod("a") | {"spec": spec(HTTP)}, running_pod("b") | {"spec": spec(COMMAND), "status": since}]
+    asks = site(listener(80), "web", healthCheck={"active": {"type": "ReadinessProbe"}})
+    world = world_of(service("web"), endpoint_slice("web", 8080, entries), *pods, policy("site", asks))
+    ready = world.pod_states(NAMESPACE)["b"].ready_since
+    assert ready
+    world.now = ready + 1
+    before = reconcile(world)
+    ((binding, _),) = before.bindings[service_ref("web")].values()
+
+    assert before.findings[policy_ref("site")].degraded == ()
+    assert turns(world, binding) == ready + 600
+    assert not asked_otherwise(world, binding)
+    world.now = ready + 600
+    assert asked_otherwise(world, binding)
+    (problem,) = reconcile(world).findings[policy_ref("site")].degraded
+    assert problem.reason == "ProbeNotUsable"
+    assert "Service shop/web: 1 of 2 endpoints is not asked" in problem.message
+
+
+def test_an_endpoint_without_a_pod_beside_others_is_said_not_to_be_asked() -> None:
+    entries = [placed(endpoint("10.0.0.1"), pod="a"), endpoint("192.0.2.1"), placed(endpoint("10.0.0.2"), pod="late")]
+    slices = [read_slice(endpoint_slice("web", 8080, entries))]
+
+    choice = choose(AS_READY, slices, "", {"a": PodState(probes=read_probes(spec(HTTP)))})
+
+    assert choice.problem.startswith("1 of 3 endpoints is not asked: no pod of it is known")
 
 
 def test_a_pod_that_is_told_of_later_than_its_endpoint_is_nothing_to_worry_about() -> None:
@@ -332,7 +407,7 @@ def test_where_there_is_no_endpoint_nobody_is_to_be_asked() -> None:
 def test_endpoints_without_a_pod_that_is_known_are_said_to_have_no_probe(
     slices: list[EndpointSlice], pods: dict[str, PodState]
 ) -> None:
-    check, problem, ports = choose(AS_READY, slices, "", pods)
+    check, problem, ports, _ = choose(AS_READY, slices, "", pods)
 
     assert (check, ports) == (None, {})
     assert problem.startswith("no pod of it is known, so there is no probe to take; nobody asks these endpoints")
