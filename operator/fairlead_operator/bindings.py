@@ -185,7 +185,7 @@ def asked_otherwise(world: World, binding: Binding) -> bool:
     if binding.active is None or not binding.active.of_probe:
         return False
     choice = choose(world, binding)
-    return (choice.check, choice.problem) != (binding.check, binding.problem)
+    return choice.check != binding.check or probes.kind_of(choice.problem) != probes.kind_of(binding.problem)
 
 
 def _held_back(judged: list[health.Judged]) -> list[health.Judged]:

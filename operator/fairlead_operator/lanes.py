@@ -7,6 +7,8 @@ from typing import Final
 
 STREAK: Final = 16
 SHARE: Final = 0.25
+#: Seconds: whatever waits (a certificate, a side of a split that died) waits no longer than that.
+REST: Final = 3.0
 
 
 @dataclass(slots=True)
@@ -47,7 +49,7 @@ class HoldOff:
         """Before that there should be no run."""
         if self._streak < STREAK:
             return float("-inf")
-        return self._ended + (self._ended - self._began) * (1 / SHARE - 1)
+        return self._ended + min(REST, (self._ended - self._began) * (1 / SHARE - 1))
 
     def ran(self, now: float) -> None:
         """What was marked is in the run that begins."""

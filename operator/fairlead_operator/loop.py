@@ -446,14 +446,14 @@ class ControlPlane:
         self._status.mark(self._time())
 
     def _status_due(self) -> float | None:
-        due = self._status.due()
+        due = self._status.due() if self._config.due() is None else None  # see run_status
         return None if due is None else max(due, self._status_from)
 
     def run_status(self) -> None:
         """The status lane: of the policies whose status may have changed."""
-        self._status.ran(self._time())
         if self._config.due() is not None:
-            return  # the world is ahead of what was reconciled; that run asks for this one again
+            return  # the world is ahead of what was reconciled: right after that run
+        self._status.ran(self._time())
         if self._peers is not None:
             self._peers.took(self._slowest.seconds(self._time()))
         self._statuses.slowest(self.slowest)

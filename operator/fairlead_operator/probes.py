@@ -8,6 +8,7 @@ asked.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, NamedTuple
@@ -29,8 +30,15 @@ _NOBODY: Final = f"nobody asks these endpoints, {_ALONE}"
 _NO_POD: Final = "no pod of it is known"
 #: Seconds that a pod has been ready: in a rollout some have another probe for a while, and nobody has to know.
 _SETTLED: Final = 600.0
+_SERVES: Final = 2
+_NUMBERS: Final = re.compile(r"^\d+ of \d+ endpoints (is|are) not asked: ")
 
 _NO_PODS: Final = f"no pod of it is known, so there is no probe to take; {_NOBODY}, or use type HTTP, GRPC or TCP"
+
+
+def kind_of(problem: str) -> str:
+    """*problem* without numbers, which are others with each endpoint that comes or goes."""
+    return _NUMBERS.sub("", problem)
 
 
 class Choice(NamedTuple):
@@ -88,7 +96,7 @@ def choose(
     others = {one.address: one.pod for one, _ in of_port if one.pod not in found and _rank(one) == best}
     if not some and all(others.values()):
         return Choice(check, "", ports)
-    ready = {name: pods[name].ready_since for name in voters}
+    ready = {name: _ready_since(pods[name], now, late=best == _SERVES) for name in voters}
     until = min((since + _SETTLED for since in ready.values() if since + _SETTLED > now and since), default=NEVER)
     settled = {name for name, since in ready.items() if since + _SETTLED <= now or not since}
     if settled <= some.keys():
@@ -96,6 +104,11 @@ def choose(
     reasons = Counter(_why(probe, words) for name, probe in some.items() if name in settled)
     reasons[_NO_POD] += sum(not pod for pod in others.values())  # the pod of another one is told of in a moment
     return Choice(check, _not_asked(reasons, len(voters) + len(others)), ports, until)
+
+
+def _ready_since(pod: PodState, now: float, *, late: bool) -> float:
+    """0: unknown. *late*: its slice says that it is ready; the pod may say so only in a moment."""
+    return now if late and pod.ready_since and not pod.ready else pod.ready_since
 
 
 def _why(probe: Probe | None, words: str) -> str:
@@ -118,7 +131,7 @@ def _not_asked(why: Counter[str], total: int) -> str:
 
 def _rank(endpoint: SliceEndpoint) -> int:
     """Those that get traffic say how all are asked: else a Deployment's old pods do while they end."""
-    return 2 if endpoint.ready and not endpoint.terminating else 1 if endpoint.serving else 0
+    return _SERVES if endpoint.ready and not endpoint.terminating else 1 if endpoint.serving else 0
 
 
 def _of(containers: Probes, port: int, kind: str) -> Probe | None:

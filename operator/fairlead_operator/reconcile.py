@@ -73,8 +73,8 @@ class Reconciled:
     def degrade(self, fault: Fault, instead: str) -> None:
         """A part of what its policy asks for could not be made."""
         self.faults.append(fault)
-        known, problem = self.findings[fault.policy], fault.problem(instead)
-        if problem not in known.degraded:
+        known, problem = self.findings.get(fault.policy), fault.problem(instead)
+        if known is not None and problem not in known.degraded:  # what is served may be of a policy that is gone
             self.findings[fault.policy] = replace(known, degraded=(*known.degraded, problem))
 
 

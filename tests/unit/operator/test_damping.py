@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead_operator.damping import BURST, EVERY, URGENT, Damping, urgent
+from fairlead_operator.lanes import STREAK
 from fairlead_operator.loop import ENDPOINT_WINDOW, ControlPlane
+from fairlead_operator.reconcile import Reconciled
 from fairlead_xds.features.endpoints import Health
 from fairlead_xds.model import Endpoint, LoadAssignment
 from fairlead_xds.snapshot import TypeUrl
@@ -189,3 +191,21 @@ async def test_who_ends_meanwhile_is_left_alone_at_once() -> None:
 
     assert scene.has() != both
     assert scene.plane._damping.due() is None
+
+
+async def test_statuses_are_computed_though_the_configuration_changes_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change always waits while the config lane rests: the status lane has its turn right after each run."""
+    scene = _Scene(SITE, service("web"), _slice(True))
+    runs: list[float] = []
+
+    def run(_done: Reconciled) -> bool:
+        runs.append(scene.plane.clock)
+        return False
+
+    monkeypatch.setattr(scene.plane._statuses, "run", run)
+    scene.plane._config._streak, scene.plane._config._began = STREAK, scene.plane._config._ended - 0.3
+    for turn in range(200):
+        scene.after(0.09, service(f"x{turn}"))
+        scene.plane._config._streak = STREAK
+    assert scene.runs > 10
+    assert len(runs) > 5

@@ -200,3 +200,18 @@ def test_an_attached_policy_whose_endpoints_cannot_be_looked_at_is_told(broken: 
 
     assert [problem.reason for problem in done.findings[policy_ref("web")].degraded] == ["InternalError"]
     assert done.findings[policy_ref("other")].degraded == done.findings[policy_ref("site")].degraded == ()
+
+
+async def test_what_is_kept_may_be_of_an_attached_policy_that_is_gone(broken: Callable[..., None]) -> None:
+    """Nobody is left to be told; the others go on."""
+    spec = site(listener(80, "bad.com"), "web") | {"healthCheck": {"passive": {}}}
+    over = policy("over", attached("web", loadBalancer={"type": "Random"}))
+    scene = Plane(policy("bad", spec, age=1), GOOD, over, *BACKENDS)
+    broken(bindings, "_assess", lambda _world, source, *_: source.name == "web")
+    scene.apply(endpoint_slice("web", 8080, [endpoint("10.0.0.2")]))
+    assert scene.told("bad", "Degraded") == ("True", "InternalError")
+    scene.plane.delete(policy_ref("over"))
+    scene.apply(endpoint_slice("other", 8080, [endpoint("10.0.0.10")]))
+
+    assert "10.0.0.10" in scene.addresses()
+    assert scene.told("good")[0] == "True"

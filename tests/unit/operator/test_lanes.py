@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fairlead_operator.lanes import SHARE, STREAK, HoldOff, LeadingEdge
+from fairlead_operator.lanes import REST, SHARE, STREAK, HoldOff, LeadingEdge
 
 
 def test_hold_off_waits_for_quiet() -> None:
@@ -110,3 +110,18 @@ def test_after_a_rest_nobody_waits_for_long_runs_of_before() -> None:
     lane.mark(now + 5)
 
     assert lane.due() == now + 5 + 0.002
+
+
+def test_a_run_that_took_very_long_is_not_rested_from_for_long() -> None:
+    """The process was stopped meanwhile: what waits then, waits a few seconds."""
+    lane, now = HoldOff(quiet=0.02, longest=0.1, eager=0.002), 0.0
+    for _ in range(STREAK + 2):
+        lane.mark(now)
+        lane.ran(now)
+        now += 0.05
+        lane.ended(now)
+    lane.mark(now)
+    lane.ran(now)
+    lane.ended(now + 20)
+
+    assert lane.rested_at == now + 20 + REST

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairlead_operator import bindings
 from fairlead_operator.api.core import EndpointSlice, read_slice
 from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.probes import Probe, read_probes
@@ -344,7 +345,10 @@ def test_where_some_are_not_asked_it_is_said_once_it_is_no_moment_of_a_rollout(
     some: dict[str, tuple[Json | None, float]], told: str
 ) -> None:
     """The time is 10000; a pod that has been ready for less than ten minutes tells nothing."""
-    states = {name: PodState(ready_since=since, probes=read_probes(spec(raw))) for name, (raw, since) in some.items()}
+    states = {
+        name: PodState(ready=True, ready_since=since, probes=read_probes(spec(raw)))
+        for name, (raw, since) in some.items()
+    }
 
     choice = choose(AS_READY, _slices(*some), "", states, 10_000.0)
 
@@ -412,3 +416,40 @@ def test_endpoints_without_a_pod_that_is_known_are_said_to_have_no_probe(
     assert (check, ports) == (None, {})
     assert problem.startswith("no pod of it is known, so there is no probe to take; nobody asks these endpoints")
     assert problem.endswith("or use type HTTP, GRPC or TCP")
+
+
+def _slice_of(ready: int, of: int) -> Json:
+    some = [placed(endpoint(f"10.0.0.{n}", ready=n < ready, serving=n < ready), pod=f"p{n}") for n in range(of)]
+    return endpoint_slice("web", 8080, some)
+
+
+def _running(name: str, probe: Json, *, ready: str = "True") -> Json:
+    at = {"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    return running_pod(name) | {"spec": spec(probe), "status": {"conditions": [at]}}
+
+
+def test_how_many_are_not_asked_is_nothing_to_compute_everything_anew_for() -> None:
+    pods = [_running(f"p{n}", HTTP if n else COMMAND) for n in range(6)]
+    asks = site(listener(80), "web", healthCheck={"active": {"type": "ReadinessProbe"}})
+    world = world_of(service("web"), _slice_of(6, 6), *pods, policy("site", asks))
+    world.now = 1_800_000_000
+    ((binding, _),) = reconcile(world).bindings[service_ref("web")].values()
+    assert binding.problem.startswith("1 of 6 endpoints is not asked")
+
+    world.apply(_slice_of(5, 6))
+    assert bindings.choose(world, binding).problem.startswith("1 of 5 endpoints is not asked")
+    assert not asked_otherwise(world, binding)
+    world.apply(_running("p0", HTTP))
+    assert asked_otherwise(world, binding)
+
+
+def test_a_pod_whose_slice_is_ahead_of_it_is_as_one_that_has_just_become_ready() -> None:
+    """It was not ready for long, and says so still: in a moment it will say otherwise, and not be looked at again."""
+    pods = [_running("p0", COMMAND, ready="False"), _running("p1", HTTP), _running("p2", HTTP)]
+    asks = site(listener(80), "web", healthCheck={"active": {"type": "ReadinessProbe"}})
+    world = world_of(service("web"), _slice_of(3, 3), *pods, policy("site", asks))
+    world.now = 1_800_000_000
+    ((binding, _),) = reconcile(world).bindings[service_ref("web")].values()
+
+    assert binding.problem == ""
+    assert bindings.choose(world, binding).until > world.now
