@@ -33,6 +33,10 @@ class _Timed(ControlPlane):
         self.config_ran = self._time()
         super().run_config()
 
+    def rest(self) -> None:
+        """As if nothing had changed for a while: there are more changes here than any Service makes at once."""
+        self._damping.retain(set())
+
     def busy(self) -> bool:
         """Something is still to be computed."""
         return any(lane.due() is not None for lane in (self._endpoints, self._config, self._status))
@@ -94,6 +98,7 @@ class Server:
             await asyncio.sleep(2 * ENDPOINT_WINDOW)  # so that each is at the leading edge
             self._turn += 1
             raw = make(self._turn)
+            self._plane.rest()
             start = time.process_time()
             self._plane.config_ran, begun = 0.0, self._plane._time()
             self._plane.apply(raw)
