@@ -6,7 +6,6 @@ A part of ``reconcile``: each adds to the findings of the policies that it conce
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from fairlead_operator import health
 from fairlead_operator.api.meta import Ref
@@ -25,10 +24,9 @@ Closed = Mapping[tuple[str, int], str]
 def name_pods_without(world: World, findings: Found) -> None:
     """A sidecar comes with a new pod only: those that are older than their policy are named."""
     for ref, pods in world.pods.without().items():
-        known = findings[ref]
         message = f"pods that it selects run without a sidecar ({len(pods)}): {_restart(ref.namespace, pods)}"
         problem = Problem("PodsNotInjected", "spec.proxies.sidecars", message)
-        findings[ref] = replace(known, degraded=(*known.degraded, problem))
+        findings[ref] = findings[ref].also(problem)
 
 
 def name_pods_not_capturing(world: World, findings: Found) -> None:
@@ -39,10 +37,10 @@ def name_pods_not_capturing(world: World, findings: Found) -> None:
             for ref in world.not_captured(pod):
                 lacking.setdefault(ref, []).append(pod.ref.name)
         for ref in policies.keys() & lacking.keys():
-            known, pods = findings[ref], sorted(lacking[ref])
+            pods = sorted(lacking[ref])
             message = f"pods do not capture its Services yet ({len(pods)}): {_restart(namespace, pods)}"
             problem = Problem("PodsNotCapturing", "spec.targetRefs", message)
-            findings[ref] = replace(known, degraded=(*known.degraded, problem))
+            findings[ref] = findings[ref].also(problem)
 
 
 def name_for_attached(
@@ -74,8 +72,7 @@ def name_for_attached(
         except Exception as error:  # noqa: BLE001 - a mistake of ours, see faults
             degrade(Fault(policy.ref, error), "its endpoints are not looked at")
             continue
-        known = findings[policy.ref]
-        findings[policy.ref] = replace(known, degraded=(*known.degraded, *found))
+        findings[policy.ref] = findings[policy.ref].also(*found)
 
 
 def _attached(world: World, policy: LoadBalancerPolicy, own: Iterable[Binding]) -> Iterator[Problem]:
@@ -113,5 +110,4 @@ def name_closed_ports(
                 if why := closed.get((gateway, listener.port)):
                     message = f"port {listener.port} of gateway {gateway} cannot be reached from outside: {why}"
                     problem = Problem("PortNotExposed", f"spec.listeners[{index}].port", message)
-                    known = findings[policy.ref]
-                    findings[policy.ref] = replace(known, degraded=(*known.degraded, problem))
+                    findings[policy.ref] = findings[policy.ref].also(problem)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from fairlead_operator.api.objects import LoadBalancerPolicy
@@ -28,6 +28,10 @@ class Findings:
     accepted: tuple[Problem, ...] = ()
     resolved: tuple[Problem, ...] = ()
     degraded: tuple[Problem, ...] = ()
+
+    def also(self, *degraded: Problem) -> Findings:
+        """The same, and *degraded* as well."""
+        return replace(self, degraded=(*self.degraded, *degraded))
 
 
 #: Most names that a message lists.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fairlead_operator import advice, bindings, checks, damping, reconcile, sidecars
@@ -228,9 +228,7 @@ class ControlPlane:
             if self._config.due() is not None:
                 self._for_config.add(what, now)
         if changed.services:
-            self._for_endpoints.add(what, now)
-            self._services.update(dict.fromkeys(changed.services))
-            self._endpoints.mark(now)
+            self._mark_endpoints(changed.services, what, now)
         if self.world.any_retold:
             self._status.mark(now)
         if self._synced:
@@ -255,15 +253,15 @@ class ControlPlane:
     def _take_turns(self, now: float) -> None:
         """Services with an endpoint that was held back, and whose time has come: as if it had changed."""
         for service in self._turns.take(self._now().timestamp()):
-            self._for_endpoints.add(f"an endpoint of {service} that was held back", now)
-            self._services[service] = None
-            self._endpoints.mark(now)
+            self._mark_endpoints((service,), f"an endpoint of {service} that was held back", now)
         for service, held in self._damping.take(now).items():
-            self._for_endpoints.add(
-                f"{service}, which changes again and again", now if held.since is None else held.since
-            )
-            self._services[service] = None
-            self._endpoints.mark(now)
+            self._mark_endpoints((service,), f"{service}, which changes again and again", now, since=held.since)
+
+    def _mark_endpoints(self, services: Iterable[Ref], what: str, now: float, *, since: float | None = None) -> None:
+        """The endpoint lane has to run for *services*; *since*: when *what* happened, if that was before now."""
+        self._for_endpoints.add(what, now if since is None else since)
+        self._services.update(dict.fromkeys(services))
+        self._endpoints.mark(now)
 
     def _next_turn(self) -> float | None:
         wait = self._turns.wait(self._now().timestamp())

@@ -75,7 +75,7 @@ class Reconciled:
         self.faults.append(fault)
         known, problem = self.findings.get(fault.policy), fault.problem(instead)
         if known is not None and problem not in known.degraded:  # what is served may be of a policy that is gone
-            self.findings[fault.policy] = replace(known, degraded=(*known.degraded, problem))
+            self.findings[fault.policy] = known.also(problem)
 
 
 @dataclass(slots=True)
@@ -298,7 +298,7 @@ def _with_conflicts(findings: Findings, conflicts: dict[str, list[Problem]], *, 
         return replace(findings, accepted=(*findings.accepted, *found))
     where = "; pods that both select have the older one only"
     some = tuple(problem._replace(message=problem.message + where) for problem in found)
-    return replace(findings, degraded=(*findings.degraded, *some))
+    return findings.also(*some)
 
 
 def _conflicts(gateway: _Gateway, policy: LoadBalancerPolicy) -> list[Problem]:
@@ -423,7 +423,7 @@ def _yield_hosts(gateway: _Gateway, out: Reconciled) -> None:
                 known = out.findings[policy.ref]
                 problem = Problem("HostnameTaken", "spec.routes", message)
                 if problem not in known.degraded:  # groups of sidecars find the same
-                    out.findings[policy.ref] = replace(known, degraded=(*known.degraded, problem))
+                    out.findings[policy.ref] = known.also(problem)
             port.parts[index] = (policy, replace(part, virtual_hosts=tuple(kept)))
 
 

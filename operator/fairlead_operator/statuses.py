@@ -221,7 +221,7 @@ class Statuses:
         previous = self.now.get(policy.ref, {})
         survey = self._tally.survey(self._world, policy.ref)
         if hasty := propagation.too_short(survey.graces, self._slowest):
-            findings = replace(findings, degraded=(*findings.degraded, hasty))
+            findings = findings.also(hasty)
         ejected = self._ejected.get(policy.ref, ()) if self._ejected is not None else None
         says = (subject, findings, rollout, survey, Asked(self._checks(policy.ref, done), ejected))
         said = self._said.get(policy.ref)

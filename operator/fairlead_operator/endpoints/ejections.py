@@ -16,9 +16,9 @@ from fairlead_operator.bindings import LISTED, Placed, rows
 from fairlead_operator.endpoints.admin import Page
 from fairlead_operator.endpoints.pages import Pages
 from fairlead_operator.endpoints.targets import Target, Targets
+from fairlead_operator.health import FIT
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.status import Ejected
-from fairlead_xds.features.endpoints import Health
 
 #: Seconds between two rounds, and how many proxies are asked in one: others have their turn in the next.
 EVERY: Final = 10.0
@@ -110,7 +110,7 @@ class Ejections:
             clusters = done.clusters.get(ref, ())
             if {cluster for cluster, _ in kept}.isdisjoint(one.cluster for one in clusters):
                 continue
-            fit = [one for one in rows(world, clusters) if one.row.health in {Health.HEALTHY, Health.DEGRADED}]
+            fit = [one for one in rows(world, clusters) if one.row.health in FIT]
             if told := [_ejected(one, answers) for one in fit if not kept.isdisjoint(_places(one))]:
                 out[ref] = tuple(told[:LISTED])
         return out

@@ -206,12 +206,7 @@ async def test_a_successor_that_is_seen_while_the_write_to_the_one_before_is_in_
 
 
 async def test_a_policy_that_is_gone_is_forgotten() -> None:
-    api = Api()
-    writer = StatusWriter(api)
-    writer.seen(SHOP, api.raw())
-    api.gate.clear()
-    writer.write(SHOP, {"a": 1})
-    await settle()
+    api, writer = await _writing()
     writer.forget(SHOP)
     writer.write(SHOP, {"a": 2})
     api.gate.set()
@@ -250,13 +245,19 @@ async def test_of_several_processes_one_writes() -> None:
     assert (api.status, writer.writes) == ({"a": 3}, 1)
 
 
-async def test_a_write_in_flight_is_given_up_with_the_lead() -> None:
+async def _writing() -> tuple[Api, StatusWriter]:
+    """The first write is in flight."""
     api = Api()
     writer = StatusWriter(api)
     writer.seen(SHOP, api.raw())
     api.gate.clear()
     writer.write(SHOP, {"a": 1})
     await settle()
+    return api, writer
+
+
+async def test_a_write_in_flight_is_given_up_with_the_lead() -> None:
+    api, writer = await _writing()
     writer.pause()
     api.gate.set()
     await settle()
@@ -268,12 +269,7 @@ async def test_a_write_in_flight_is_given_up_with_the_lead() -> None:
 
 
 async def test_the_lead_is_lost_and_won_again_before_the_write_in_flight_knows() -> None:
-    api = Api()
-    writer = StatusWriter(api)
-    writer.seen(SHOP, api.raw())
-    api.gate.clear()
-    writer.write(SHOP, {"a": 1})
-    await settle()
+    api, writer = await _writing()
     writer.pause()
     writer.begin()
     writer.write(SHOP, {"a": 2})
