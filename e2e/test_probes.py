@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from e2e.support import objects, timeline
 from e2e.support.site import Site
 from e2e.support.timeline import Timeline
 
+HANG = "fail?what=live&hang=1"
 BALANCING: dict[str, Any] = {"loadBalancer": {"type": "RoundRobin"}}
 
 
@@ -81,6 +83,34 @@ def test_what_a_liveness_probe_does(site: Site, proved: Callable[[str], None]) -
     assert not during, f"{len(during)} requests while it was held back"
     assert report.after(over).by_pod()[victim] > 0
     proved(f"a liveness probe that fails three times, {report.words()}:\n{timeline.table(entries)}")
+
+
+@pytest.mark.timeout(300)
+def test_a_dead_pod_is_out_before_its_kubelet_ends_it(site: Site, proved: Callable[[str], None]) -> None:
+    """``LivenessProbe``: proxies ask sooner than the kubelet's threshold, of a pod that answers wrongly and of one that hangs.
+
+    Requests are answered all the time, so the last one at the pod tells when the last proxy had it out.
+    """
+    site.app("web", replicas=3)
+    site.policy({"web": 1}, route=objects.RETRY, healthCheck={"active": {"type": "LivenessProbe"}}, **BALANCING)
+    running = site.load("--rate", "100")
+    running.more(400)
+    sooner: list[str] = []
+    for number, (pod, how) in enumerate(itertools.product(sorted(site.pods("web")), ("fail?what=live", HANG)), start=1):
+        began, before = running.now(), site.restarts(pod)
+        site.call(pod, how)
+        restarted = functools.partial(lambda pod, times: site.restarts(pod) > times, pod, before)
+        site.cluster.wait_for(restarted, f"{pod} has restarted", seconds=120)
+        killed = site.told_to_end(pod)
+        last = max(one.began for one in running.seen().requests if one.pod == pod and began <= one.began < killed + 4)
+        assert last < killed, f"{number}: {how}: the last request {last - killed:.2f} s after the kubelet ended it"
+        sooner.append(f"{killed - last:.1f}")
+        site.cluster.wait_for(functools.partial(site.ready, pod), f"{pod} is ready again", seconds=120)
+        running.more(400)
+    report = running.stop()
+
+    assert not report.failed, report.words()
+    proved(f"dead pods were out {', '.join(sooner)} s before their kubelet ended them, {report.words()}")
 
 
 def _healthy(site: Site) -> bool:

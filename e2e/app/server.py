@@ -5,6 +5,7 @@
     GET  /ws          a WebSocket that says its pod's name, then echoes what it is sent
     GET  /readyz, /livez          what the kubelet asks
     POST /fail?what=ready&for=5   `ready`, `live` or `requests` fail, for 5 seconds or until POST /heal
+    POST /fail?what=live&hang=1   the same, but what fails has no answer
     POST /crash       the process ends at once, without a word to its clients
 
 Environment: POD_NAME, NODE_NAME, ZONE, VERSION, PORT (8080), DRAIN (5: seconds for which it goes on serving after
@@ -43,6 +44,7 @@ class State:
         }
         self.count = itertools.count(1)
         self.fails: dict[str, float] = {}
+        self.hangs = False
         self.draining = False
 
     def failing(self, what: str) -> bool:
@@ -85,7 +87,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _get(self) -> None:
         path, _, query = self.path.partition("?")
         if path in {"/readyz", "/livez"}:
-            failing = STATE.failing("ready" if path == "/readyz" else "live")
+            what = "ready" if path == "/readyz" else "live"
+            failing = STATE.failing(what)
+            while STATE.hangs and not STATE.draining and STATE.failing(what):
+                time.sleep(0.1)
             self._answer(503 if failing else 200, {"ok": not failing})
         elif path == "/ws":
             self._websocket()
@@ -104,12 +109,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             os._exit(1)
         elif path == "/heal":
             STATE.fails.clear()
+            STATE.hangs = False
             self._answer(200, {"failing": []})
         elif path == "/fail" and asked.get("what") in {"ready", "live", "requests"}:
             STATE.fails[asked["what"]] = time.monotonic() + float(asked.get("for", "inf"))
+            STATE.hangs = "hang" in asked
             self._answer(200, {"failing": sorted(STATE.fails)})
         elif path in {"/fail", "/ws", "/readyz", "/livez"}:
-            self._answer(400, {"error": "POST /fail?what=ready|live|requests[&for=SECONDS]"})
+            self._answer(400, {"error": "POST /fail?what=ready|live|requests[&for=SECONDS][&hang=1]"})
         else:
             self.do_GET()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import secrets
+import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
@@ -140,6 +142,14 @@ class Site:
     def restarts(self, pod: str) -> int:
         found = self.cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}")
         return sum(status["restartCount"] for status in found["status"].get("containerStatuses", []))
+
+    def told_to_end(self, pod: str) -> float:
+        """When the container of the sample application that ran before got its SIGTERM: seconds since the epoch."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log?previous=true&timestamps=true"
+        with urllib.request.urlopen(f"{self.cluster.url}{path}", context=self.cluster.tls, timeout=10) as response:
+            lines = response.read().decode().splitlines()
+        (when,) = (line.partition(" ")[0] for line in lines if " draining for " in line)
+        return datetime.datetime.fromisoformat(when[:26] + "+00:00").timestamp()
 
     def absent(self, manifest: dict[str, Any]) -> bool:
         try:

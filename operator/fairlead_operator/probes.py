@@ -15,6 +15,7 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import ValidationError
 
+from fairlead_operator import liveness
 from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.probes import Probe, Probes
@@ -153,11 +154,12 @@ def _of(containers: Probes, port: int, kind: str) -> Probe | None:
 
 def _explicit(wanted: ActiveHealthCheck, probe: Probe) -> ActiveHealthCheck | None:
     """What the policy says comes first. ``None``: what the pod template says no check can have."""
-    # A liveness probe that has failed for the last time ends the container: it should have no requests by then. Of one that
-    # fails but once no failure can be left out.
-    failure = probe.failure if wanted.type == "ReadinessProbe" else max(1, probe.failure - 1)
     interval, timeout = _times(wanted, probe)
-    unhealthy = wanted.unhealthy_threshold or min(failure, 100)
+    check = _made(wanted, probe, interval, timeout)
+    return check if check is None or wanted.type == "ReadinessProbe" else _ahead(wanted, probe, check)
+
+
+def _made(wanted: ActiveHealthCheck, probe: Probe, interval: str, timeout: str) -> ActiveHealthCheck | None:
     try:
         return ActiveHealthCheck(
             type=probe.type or "TCP",
@@ -166,13 +168,40 @@ def _explicit(wanted: ActiveHealthCheck, probe: Probe) -> ActiveHealthCheck | No
             tcp=TcpCheck() if probe.type == "TCP" else None,
             interval=interval,
             timeout=timeout,
-            unhealthy_threshold=unhealthy,
+            unhealthy_threshold=wanted.unhealthy_threshold or min(probe.failure, 100),
             healthy_threshold=wanted.healthy_threshold or min(probe.success, 100),
-            jitter=wanted.jitter or _jitter(interval, unhealthy if wanted.type == "LivenessProbe" else 1),
+            jitter=wanted.jitter or f"{min(milliseconds(JITTER), milliseconds(interval) // 2)}ms",
             max_checks_per_second=wanted.max_checks_per_second,
         )
     except ValidationError:
         return None
+
+
+def _ahead(wanted: ActiveHealthCheck, probe: Probe, check: ActiveHealthCheck) -> ActiveHealthCheck:
+    """*check* of a liveness probe: an endpoint should have no requests any more when its container is ended for it.
+
+    An interval that the policy says is kept, with one failure less than the kubelet waits for. Else it may be shorter than
+    the timeout, which no policy may say: an interval begins when a check ends.
+    """
+    if wanted.interval is not None:
+        fewer = wanted.unhealthy_threshold or min(max(1, probe.failure - 1), 100)
+        return check.model_copy(update={"unhealthy_threshold": fewer})
+    found = liveness.ahead(
+        period=1000 * probe.period,
+        patience=1000 * probe.timeout,
+        failures=probe.failure,
+        timeout=milliseconds(wanted.timeout) if wanted.timeout else 1000 * probe.timeout,
+        unhealthy=wanted.unhealthy_threshold,
+        jitter=milliseconds(wanted.jitter) if wanted.jitter is not None else None,
+    )
+    return check.model_copy(
+        update={
+            "interval": f"{found.interval}ms",
+            "timeout": wanted.timeout or f"{probe.timeout}s",
+            "jitter": f"{found.jitter}ms",
+            "unhealthy_threshold": found.unhealthy,
+        }
+    )
 
 
 def _times(wanted: ActiveHealthCheck, probe: Probe) -> tuple[str, str]:
@@ -185,11 +214,6 @@ def _times(wanted: ActiveHealthCheck, probe: Probe) -> tuple[str, str]:
     if milliseconds(timeout) <= milliseconds(interval):
         return interval, timeout
     return (interval, interval) if wanted.interval is not None and wanted.timeout is None else (timeout, timeout)
-
-
-def _jitter(interval: str, checks: int) -> str:
-    """At most half an interval in so many *checks*: the kubelet's last failure is half a period later, on average."""
-    return f"{min(milliseconds(JITTER), milliseconds(interval) // (2 * checks))}ms"
 
 
 def _http(probe: Probe) -> HttpCheck:

@@ -153,14 +153,6 @@ def test_what_the_policy_says_comes_first() -> None:
     assert (check.interval, check.timeout, check.unhealthy_threshold, check.healthy_threshold) == ("1m", "20s", 1, 7)
 
 
-@pytest.mark.parametrize(("failure", "threshold"), [(1, 1), (2, 1), (3, 2), (10, 9)])
-def test_a_dead_pod_is_out_before_its_liveness_probe_ends_it(failure: int, threshold: int) -> None:
-    check = _chosen({"a": spec(liveness=HTTP | {"failureThreshold": failure})}, "LivenessProbe").check
-
-    assert check is not None
-    assert check.unhealthy_threshold == threshold
-
-
 @pytest.mark.parametrize(
     ("kind", "raw", "wanted", "jitter"),
     [
@@ -168,19 +160,38 @@ def test_a_dead_pod_is_out_before_its_liveness_probe_ends_it(failure: int, thres
         ("ReadinessProbe", {"periodSeconds": 1}, {}, "500ms"),
         ("ReadinessProbe", {"periodSeconds": 10}, {"interval": "200ms"}, "100ms"),
         ("ReadinessProbe", {"periodSeconds": 1}, {"jitter": "7s"}, "7s"),
-        ("LivenessProbe", {"periodSeconds": 10, "failureThreshold": 3}, {}, "1000ms"),
-        ("LivenessProbe", {"periodSeconds": 1, "failureThreshold": 3}, {}, "250ms"),
-        ("LivenessProbe", {"periodSeconds": 1, "failureThreshold": 1}, {}, "500ms"),
-        ("LivenessProbe", {"periodSeconds": 1, "failureThreshold": 3}, {"unhealthyThreshold": 1}, "500ms"),
-        ("LivenessProbe", {"periodSeconds": 1, "failureThreshold": 3}, {"jitter": "1s"}, "1s"),
+        ("LivenessProbe", {"periodSeconds": 1, "failureThreshold": 2}, {}, "90ms"),
+        ("LivenessProbe", {"periodSeconds": 10, "failureThreshold": 3}, {}, "897ms"),
+        ("LivenessProbe", {"periodSeconds": 10, "failureThreshold": 3}, {"jitter": "1s"}, "1000ms"),
     ],
 )
-def test_jitter_does_not_make_a_dead_pod_wait_for_its_kubelet(kind: str, raw: Json, wanted: Json, jitter: str) -> None:
-    """Of a liveness probe all of it together is half an interval: the middle of the period in which the kubelet gives up."""
+def test_proxies_drift_apart(kind: str, raw: Json, wanted: Json, jitter: str) -> None:
     check = _chosen({"a": spec(HTTP | raw, HTTP | raw)}, kind, **wanted).check
 
     assert check is not None
     assert check.jitter == jitter
+
+
+def _asked_before_it_is_killed(raw: Json, **wanted: Any) -> tuple[str | None, str | None, int | None]:
+    check = _chosen({"a": spec(liveness=HTTP | raw)}, "LivenessProbe", **wanted).check
+    assert check is not None
+    return check.interval, check.timeout, check.unhealthy_threshold
+
+
+def test_life_is_asked_for_sooner_than_the_kubelet_does() -> None:
+    """A check that hangs takes its timeout, which the interval between them may be shorter than."""
+    assert _asked_before_it_is_killed({}) == ("8078ms", "1s", 2)
+    assert _asked_before_it_is_killed({"failureThreshold": 1}) == ("3600ms", "1s", 1)
+    assert _asked_before_it_is_killed({"periodSeconds": 1}) == ("383ms", "1s", 2)
+    assert _asked_before_it_is_killed({"periodSeconds": 1, "failureThreshold": 10}) == ("525ms", "1s", 6)
+
+
+def test_what_the_policy_says_of_life_comes_first() -> None:
+    """An interval of its own is kept, with one failure less than the kubelet waits for."""
+    assert _asked_before_it_is_killed({}, interval="1m") == ("1m", "1s", 2)
+    assert _asked_before_it_is_killed({}, interval="1m", unhealthyThreshold=7) == ("1m", "1s", 7)
+    assert _asked_before_it_is_killed({}, unhealthyThreshold=1) == ("9000ms", "1s", 1)
+    assert _asked_before_it_is_killed({}, timeout="3s")[1:] == ("3s", 2)
 
 
 @pytest.mark.parametrize(

@@ -122,8 +122,8 @@ class ActiveHealthCheck(Value):
     interval: PositiveDuration | None = Field(
         None,
         description=(
-            "Time from one check to the next, 100ms or longer. Default: 10s; of a probe: its periodSeconds, or timeout where"
-            " that is longer."
+            "Time from a check's end to the next one, 100ms or longer. Default: 10s; of a probe: its periodSeconds, or timeout"
+            " where that is longer; of a liveness probe less, so that who is dead is out before it is killed."
         ),
     )
     timeout: PositiveDuration | None = Field(
@@ -134,8 +134,7 @@ class ActiveHealthCheck(Value):
         None,
         description=(
             "So many failed checks in a row take an endpoint out; a wrong status counts as one of them. Default: 3; of a"
-            " probe: its failureThreshold, of a liveness probe one less (at least 1), so that it is out before it is killed, as"
-            " a rule."
+            " probe: its failureThreshold, of a liveness probe at least one less, if it is above 1."
         ),
     )
     healthy_threshold: Annotated[int, Field(ge=1, le=100)] | None = Field(
@@ -149,7 +148,7 @@ class ActiveHealthCheck(Value):
         None,
         description=(
             "Up to so much is added to each interval, so that the proxies do not all ask at once. Default: 1s; of a probe:"
-            " at most half of the interval, of a liveness probe in all of unhealthyThreshold checks."
+            " at most half of the interval, of a liveness probe a tenth."
         ),
     )
 
