@@ -103,6 +103,18 @@ async def test_of_those_that_are_left_while_others_drain_not_all_are_ejected(wor
     assert [backend.count for backend in leaving] == [0, 0]
 
 
+async def test_a_check_that_succeeds_brings_nothing_back_that_fails_requests(world: World) -> None:
+    """What its health endpoint says is no answer to what requests see: it stays out for as long as the policy says."""
+    active = {"type": "HTTP", "http": {"path": "/up"}, **QUICK}
+    passive = PASSIVE | {"baseEjectionTime": "60s", "maxEjectionTime": "60s"}
+    bad, *good = await _site(world, 3, healthCheck={"active": active, "passive": passive})
+    bad.status, bad.statuses["/up"] = BAD, "200 OK"
+    await _comes_to(world, {backend.name for backend in good})
+    asked = bad.paths.count("/up")
+    while bad.paths.count("/up") < asked + 10:
+        assert set((await spread(world.port, 30)).backends) == {backend.name for backend in good}
+
+
 async def test_connections_that_fail_count_by_themselves(world: World) -> None:
     """Refused connections eject although no 5xx criterion is on; answers 500 do not."""
     passive = {"consecutive5xxErrors": 0, "consecutiveLocalOriginFailures": 2, "interval": "100ms"}
