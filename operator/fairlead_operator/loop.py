@@ -20,11 +20,10 @@ from fairlead_operator.damping import Damping
 from fairlead_operator.fault_log import FaultLog
 from fairlead_operator.fleet import Fleet
 from fairlead_operator.gateways.access import EVERYTHING, Access
-from fairlead_operator.handover import PATIENCE, Handover
 from fairlead_operator.lanes import HoldOff, LeadingEdge
 from fairlead_operator.late_refusals import LateRefusals
-from fairlead_operator.progress import Cause, Causes, Progress, Report
-from fairlead_operator.propagation import Slowest
+from fairlead_operator.progress import Cause, Causes, Report
+from fairlead_operator.publishing import Publisher
 from fairlead_operator.quarantine import Quarantine
 from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
@@ -37,7 +36,6 @@ from fairlead_operator.turns import Turns
 from fairlead_operator.world import Changed, Lane, World
 from fairlead_xds.model import LoadAssignment
 from fairlead_xds.observer import Proxy
-from fairlead_xds.snapshot import Changes, TypeUrl
 from fairlead_xds.store import Store
 from fairlead_xds.translate import Translator
 
@@ -114,16 +112,12 @@ class ControlPlane:
             peers=peers,
         )
         self._on_surveyed = on_surveyed or (lambda: None)
-        self._handover = Handover()
-        self._why_handover = Cause((), 0.0)
-        self._slowest = Slowest()
-        self._on_report = on_report or (lambda _report: None)
-        self._progress = Progress(self._reported, store.current)
+        self._publisher = Publisher(store, proxies, on_report or (lambda _report: None))
         self.answers = Answers(
             self,
             store,
-            progress=self._progress,
-            handover=self._handover,
+            progress=self._publisher.progress,
+            handover=self._publisher.handover,
             quarantine=self._quarantine,
             refused_secrets=self._refused_secrets,
             late_refusals=self._late_refusals,
@@ -300,15 +294,10 @@ class ControlPlane:
         self._refused_secrets.wanted(snapshots)
         self._for_config.put_back(self._for_endpoints.take(self._time()))
         cause = self._for_config.take(self._time())
-        for key, wanted in snapshots.items():
-            snapshot = self._handover.hold(
-                key, self._refused_secrets.stand_in(wanted), self._store.current(key), dying, self._time()
-            )
-            self._published(key, self._store.publish(key, snapshot), cause)
-        self.move_sidecars()
-        for key, changes in self._store.retain(snapshots).items():
-            self._published(key, changes, cause)
-        self._begin_handover(cause)
+        safe = {key: self._refused_secrets.stand_in(wanted) for key, wanted in snapshots.items()}
+        self._publisher.publish(safe, dying, cause)
+        self.move_sidecars()  # before keys are dropped
+        self._publisher.retain(safe, cause)
         self._config.ended(self._time())
         self._endpoints.ended(self._time())
         self.mark_status()
@@ -358,10 +347,7 @@ class ControlPlane:
             self._assigned[name] = assignment
             resource = self._translator.load_assignment(assignment)
             for key in keys:
-                if not self._handover.replace(key, resource, useless=not usable):
-                    changes = self._store.publish_resources(key, [resource])
-                    changed |= bool(changes)
-                    self._published(key, changes, cause)
+                changed |= self._publisher.endpoints(key, resource, useless=not usable, cause=cause)
         if changed or turned:
             self._damping.passed(service, now)
         return turned
@@ -370,39 +356,13 @@ class ControlPlane:
         """The config lane may run at once."""
         return self._config.rested_at <= self._time()
 
-    def _begin_handover(self, why: Cause) -> None:
-        """Endpoints that turned useless wait for the routes, a moment at most (see ``handover``)."""
-        self._why_handover = why
-        for key in self._handover.keys:
-            proxies = (proxy for proxy in self._proxies() if proxy.key == key)
-            if not self._handover.wait_for(key, proxies, self._store.current(key)):
-                self.hand_over(key)
-        if self._handover.keys:
-            asyncio.get_running_loop().call_later(PATIENCE, self._end_handover)
-
-    def _end_handover(self) -> None:
-        for key in self._handover.keys:
-            self.hand_over(key, self._time())
-
-    def hand_over(self, key: str, now: float = float("inf")) -> None:
+    def hand_over(self, key: str) -> None:
         """Publish the endpoints of *key* that waited for its routes (``handover``)."""
-        changes = self._store.publish_resources(key, self._handover.release(key, now))
-        self._published(key, changes, self._why_handover)
+        self._publisher.hand_over(key)
 
     def move_sidecars(self, uid: str = "") -> None:
-        """Before keys are dropped."""
+        """See to it that the sidecar of pod *uid*, or every one, has the key that it should have."""
         self.sidecar_keys.move(uid)
-
-    def _published(self, key: str, changes: Changes, cause: Cause) -> None:
-        if changes:
-            proxies = [proxy for proxy in self._proxies() if proxy.key == key]
-            self._progress.published(key, cause, changes=changes, snapshot=self._store.current(key), proxies=proxies)
-
-    def _reported(self, report: Report) -> None:
-        # Of endpoints alone: a policy that is edited brings clusters, which may wait for their first checks.
-        if set(report.resources) == {TypeUrl.ENDPOINT.short} and not report.refusal:
-            self._slowest.observe(report.seconds, self._time())
-        self._on_report(report)
 
     @property
     def slowest(self) -> float:
@@ -410,7 +370,7 @@ class ControlPlane:
 
         Those of other replicas too.
         """
-        own = self._slowest.seconds(self._time())
+        own = self._publisher.slowest()
         return max(own, self._peers.slowest()) if self._peers is not None else own
 
     def mark_config(self) -> None:
@@ -453,7 +413,7 @@ class ControlPlane:
             return  # the world is ahead of what was reconciled: right after that run
         self._status.ran(self._time())
         if self._peers is not None:
-            self._peers.took(self._slowest.seconds(self._time()))
+            self._peers.took(self._publisher.slowest())
         self._statuses.slowest(self.slowest)
         for service in self.world.retold():
             self._statuses.doubt(set(self._tally.changed(service)))

@@ -83,7 +83,7 @@ async def test_the_status_names_such_pods_until_they_are_gone() -> None:
 
     plane.apply(pod("web-1", 3))
     assert degraded()[0] == "Unused"
-    plane._reported(Report("edge", ("x",), {"ClusterLoadAssignment": 1}, ("edge-1",), 1.6))
+    plane._publisher._reported(Report("edge", ("x",), {"ClusterLoadAssignment": 1}, ("edge-1",), 1.6))
     plane.doubt(None)
     assert degraded()[0] == "GracePeriodTooShort"
 
