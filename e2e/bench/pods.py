@@ -17,6 +17,7 @@ from typing import Self
 from bench.figure import Figure
 from e2e.bench.metrics import Propagation
 from e2e.support.load import Loads
+from e2e.support.running import is_ready
 from e2e.support.site import Site
 
 PODS, BASE = 10, 2
@@ -90,8 +91,7 @@ class _Watch:
                     break
                 pod = event["object"]
                 name = pod["metadata"]["name"]
-                conditions = pod.get("status", {}).get("conditions", [])
-                if name not in self._old and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
+                if name not in self._old and is_ready(pod):
                     self.ready.setdefault(name, now)
                 if "deletionTimestamp" in pod["metadata"]:
                     self.ending.setdefault(name, now)

@@ -13,6 +13,7 @@ from typing import Final
 from e2e.support.machines import Machines
 from e2e.support.nodes import Nodes
 from e2e.support.report import Report
+from e2e.support.running import is_ready
 from e2e.support.site import Site
 from tests.support.kube import ApiError
 
@@ -83,10 +84,7 @@ class Faults:
     def _ready(self) -> list[str]:
         found = self._site.cluster.pods(self._site.namespace, "app=web")
         return sorted(
-            pod["metadata"]["name"]
-            for pod in found
-            if "deletionTimestamp" not in pod["metadata"]
-            and any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", []))
+            pod["metadata"]["name"] for pod in found if "deletionTimestamp" not in pod["metadata"] and is_ready(pod)
         )
 
     def _settle(self) -> None:

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from typing import Any, Self
+from typing import Any
 
+from e2e.support.repeating import Repeating
 from e2e.support.running import RunningCluster
 from tests.support.kube import ApiError
 
 GATE = "e2e.fairlead.dev/registered"
 
 
-class Gatekeeper:
+class Gatekeeper(Repeating):
     """Sets the condition ``GATE`` of the pods of one application, *seconds* after it saw their containers ready."""
 
     def __init__(self, cluster: RunningCluster, namespace: str, app: str, *, seconds: float) -> None:
+        super().__init__(0.2)
         self._cluster, self._pods, self._seconds = cluster, f"/api/v1/namespaces/{namespace}/pods", seconds
         self._selector = f"app%3D{app}"
         self._seen: dict[str, float] = {}
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
         self.opened: dict[str, float] = {}
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._over.wait(0.2):
-            for pod in self._cluster.request("GET", f"{self._pods}?labelSelector={self._selector}")["items"]:
-                name, conditions = pod["metadata"]["name"], _conditions(pod)
-                if conditions.get("ContainersReady") != "True" or conditions.get(GATE) == "True":
-                    continue
-                if time.monotonic() - self._seen.setdefault(name, time.monotonic()) >= self._seconds:
-                    self._open(name)
+    def again(self) -> None:
+        for pod in self._cluster.request("GET", f"{self._pods}?labelSelector={self._selector}")["items"]:
+            name, conditions = pod["metadata"]["name"], _conditions(pod)
+            if conditions.get("ContainersReady") != "True" or conditions.get(GATE) == "True":
+                continue
+            if time.monotonic() - self._seen.setdefault(name, time.monotonic()) >= self._seconds:
+                self._open(name)
 
     def _open(self, pod: str) -> None:
         body = {"status": {"conditions": [{"type": GATE, "status": "True"}]}}

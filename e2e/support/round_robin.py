@@ -6,10 +6,10 @@ It is what a client has that asks DNS for a headless Service with ``publishNotRe
 from __future__ import annotations
 
 import contextlib
-import threading
 from typing import Self
 
 from e2e.support.load import Load
+from e2e.support.repeating import Repeating
 from e2e.support.running import RunningCluster
 from tests.support.kube import ApiError
 
@@ -17,27 +17,20 @@ from tests.support.kube import ApiError
 EVERY = 5.0
 
 
-class AllPods:
+class AllPods(Repeating):
     """Tells a load every few seconds which pods there are. A context manager."""
 
     def __init__(self, cluster: RunningCluster, namespace: str, app: str, load: Load) -> None:
+        super().__init__(EVERY)
         self._cluster, self._namespace, self._app, self._load = cluster, namespace, app, load
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
         self._tell()
-        self._thread.start()
-        return self
+        return super().__enter__()
 
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._over.wait(EVERY):
-            with contextlib.suppress(ApiError, OSError):  # the API server is busy: the old list goes on
-                self._tell()
+    def again(self) -> None:
+        with contextlib.suppress(ApiError, OSError):  # the API server is busy: the old list goes on
+            self._tell()
 
     def _tell(self) -> None:
         pods = self._cluster.pods(self._namespace, f"app={self._app}")

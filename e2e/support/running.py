@@ -105,3 +105,10 @@ def kubeconfig() -> pathlib.Path:
     if os.environ.get("CLUSTER") == "current":
         return pathlib.Path.home() / ".kube/config"
     return places.KUBECONFIG
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Its condition ``Ready``."""
+    return any(
+        one["type"] == "Ready" and one["status"] == "True" for one in pod.get("status", {}).get("conditions", [])
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 from e2e.support import objects
 from e2e.support.load import Load, Loads
-from e2e.support.running import RunningCluster
+from e2e.support.running import RunningCluster, is_ready
 from tests.support.kube import ApiError
 
 #: Labels of pods that have a sidecar.
@@ -137,7 +137,7 @@ class Site:
 
     def ready(self, pod: str) -> bool:
         found = self.cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}")
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in found["status"].get("conditions", []))
+        return is_ready(found)
 
     def restarts(self, pod: str) -> int:
         found = self.cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}")

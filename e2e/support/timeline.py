@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 
 from e2e.support.report import Report
-from e2e.support.running import RunningCluster
+from e2e.support.running import RunningCluster, is_ready
 
 Json = dict[str, Any]
 
@@ -91,11 +91,10 @@ class Timeline:
     @staticmethod
     def _of_pod(pod: Json) -> str:
         status = pod.get("status", {})
-        ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", []))
         (container,) = status["containerStatuses"]
         ((state, more),) = container["state"].items()
         words = f"{state}: {more['reason']}" if more.get("reason") else state
-        return f"{'ready' if ready else 'not ready'}, container {words}, {container['restartCount']} restarts"
+        return f"{'ready' if is_ready(pod) else 'not ready'}, container {words}, {container['restartCount']} restarts"
 
     def _of_slice(self, found: Json) -> str | None:
         for one in found.get("endpoints") or []:
