@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import threading
 import time
+import urllib.parse
+from typing import Any, Self
 
 from bench.figure import Figure
 from e2e.cluster import install
 from e2e.support import objects
+from e2e.support.running import RunningCluster
 from e2e.support.site import Site
 
 #: Connections that ask again and again; kube-proxy spreads them over the gateways.
@@ -30,9 +34,10 @@ def measure(site: Site, count: int) -> list[Figure]:
         pollers = [_Poller(f"r{number}.{site.hostname}") for _ in range(POLLERS)]
         for poller in pollers:
             poller.asking.wait(LIMIT)
-        began = time.perf_counter()
-        site.cluster.apply(manifest)
-        api.append((time.perf_counter() - began) * 1000)
+        with _Applier(site.cluster) as applier:
+            began = time.perf_counter()
+            applier.apply(manifest)
+            api.append((time.perf_counter() - began) * 1000)
         for poller in pollers:
             poller.join()
         times = sorted((poller.answered - began) * 1000 for poller in pollers)
@@ -55,6 +60,33 @@ def reachable() -> bool:
             return True
     except OSError:
         return False
+
+
+class _Applier:
+    """A connection to the API server that is there before anything is sent: its TLS handshake is no part of the figure."""
+
+    def __init__(self, cluster: RunningCluster) -> None:
+        self._cluster = cluster
+        self._connection = http.client.HTTPSConnection(
+            urllib.parse.urlsplit(cluster.url).netloc, context=cluster.tls, timeout=LIMIT
+        )
+
+    def __enter__(self) -> Self:
+        self._connection.connect()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def apply(self, manifest: dict[str, Any]) -> None:
+        """As ``kubectl apply --server-side``. Raises RuntimeError where the API server refuses it."""
+        path = f"{self._cluster.path_of(manifest)}?fieldManager=bench&force=true&fieldValidation=Strict"
+        headers = {"Content-Type": "application/apply-patch+yaml", "Accept": "application/json"}
+        self._connection.request("PATCH", path, json.dumps(manifest), headers)
+        response = self._connection.getresponse()
+        body = response.read()
+        if response.status >= 400:
+            raise RuntimeError(f"the API server answered {response.status}: {body.decode(errors='replace')}")
 
 
 class _Poller(threading.Thread):
