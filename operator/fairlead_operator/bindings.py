@@ -78,10 +78,21 @@ def load_assignment(world: World, binding: Binding) -> LoadAssignment:
     """The endpoints of one cluster as they are now: the whole work of the endpoint lane."""
     own = binding.static or _own(world, binding)
     if binding.fallbacks:
-        known = {endpoint[:2] for endpoint in own}  # Envoy refuses an address that is there twice
-        others = tuple(endpoint for endpoint in _fallback(world, binding) if endpoint[:2] not in known)
-        own = _shared(own, others)
+        own = _shared(*_apart_from(own, _fallback(world, binding)))
     return LoadAssignment(binding.cluster, own, binding.failover, active.by_address(binding.check))
+
+
+def _apart_from(
+    own: tuple[Endpoint, ...], others: tuple[Endpoint, ...]
+) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
+    """Each address once, or Envoy refuses them: as its own, but not where that only says that it is excluded.
+
+    Both lead to the same pods where the fallback publishes addresses that are not ready.
+    """
+    elsewhere = {one[:2] for one in others if one.health is not Health.EXCLUDED}
+    own = tuple(one for one in own if one.health is not Health.EXCLUDED or one[:2] not in elsewhere)
+    known = {one[:2] for one in own}
+    return own, tuple(one for one in others if one[:2] not in known)
 
 
 def _shared(own: tuple[Endpoint, ...], others: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:

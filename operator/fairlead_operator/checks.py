@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.bindings import Binding
 from fairlead_xds.features.health_check import HealthCheck
 
+#: Backends of a policy whose rates its status lists, those that are asked most.
+LISTED: Final = 128
 Crowd = Mapping[str, int]
 """Proxies by key, rounded up to a power of two."""
 
@@ -115,4 +117,5 @@ def of_clusters(
             found[new.backend] = new._replace(
                 every=min(known.every, new.every), per_second=max(known.per_second, new.per_second)
             )
-    return tuple(found[name] for name in sorted(found))
+    most = sorted(found.values(), key=lambda one: (-one.per_second, one.backend))[:LISTED]
+    return tuple(sorted(most))

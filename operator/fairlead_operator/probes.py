@@ -20,7 +20,15 @@ from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.probes import Probe, Probes
 from fairlead_operator.health import NEVER
-from fairlead_xds.features.active import JITTER, ActiveHealthCheck, CheckHeader, GrpcCheck, HttpCheck, TcpCheck
+from fairlead_xds.features.active import (
+    JITTER,
+    LONGEST_TIMEOUT,
+    ActiveHealthCheck,
+    CheckHeader,
+    GrpcCheck,
+    HttpCheck,
+    TcpCheck,
+)
 from fairlead_xds.features.value import milliseconds
 from fairlead_xds.model import NOT_ASKED
 
@@ -31,7 +39,18 @@ _NOBODY: Final = f"nobody asks these endpoints, {_ALONE}"
 _NO_POD: Final = "no pod of it is known"
 #: Seconds that a pod has been ready: in a rollout some have another probe for a while, and nobody has to know.
 _SETTLED: Final = 600.0
+#: By the fields of ``HttpCheck``, ``CheckHeader`` and ``GrpcCheck``.
+_FIELDS: Final = {
+    "path": "its path",
+    "host": "its Host header",
+    "headers": "it has more headers than a check may have",
+    "name": "a header's name",
+    "value": "a header's value",
+    "service": "its gRPC service",
+}
 _SERVES: Final = 2
+#: Seconds: the API lets a period be as long as anybody can write.
+_DAY: Final = 86400
 _NUMBERS: Final = re.compile(r"^\d+ of \d+ endpoints (is|are) not asked: ")
 
 _NO_PODS: Final = f"no pod of it is known, so there is no probe to take; {_NOBODY}, or use type HTTP, GRPC or TCP"
@@ -87,8 +106,8 @@ def choose(
         return Choice(None, f"{why}; {_NOBODY}", {})
     most = max(counts, key=lambda probe: (counts[probe], probe))
     check = _explicit(wanted, most)
-    if check is None:
-        return Choice(None, f"no proxy can ask as the {words} does: its path or a header; {_NOBODY}", {})
+    if isinstance(check, str):
+        return Choice(None, f"no proxy can ask as the {words} does: {check}; {_NOBODY}", {})
     ports = {
         name: probe.port if probe is not None and probe._replace(port=0) == most else NOT_ASKED
         for name, probe in found.items()
@@ -152,16 +171,16 @@ def _of(containers: Probes, port: int, kind: str) -> Probe | None:
     return probe
 
 
-def _explicit(wanted: ActiveHealthCheck, probe: Probe) -> ActiveHealthCheck | None:
-    """What the policy says comes first. ``None``: what the pod template says no check can have."""
+def _explicit(wanted: ActiveHealthCheck, probe: Probe) -> ActiveHealthCheck | str:
+    """What the policy says comes first. A text: what the pod template says no check can have, and why."""
+    if wanted.timeout is None and probe.timeout * 1000 > milliseconds(LONGEST_TIMEOUT):
+        return (
+            f"an answer may take {probe.timeout} s, and proxies wait for {LONGEST_TIMEOUT} at most (the policy's timeout"
+            " may say for how long)"
+        )
     interval, timeout = _times(wanted, probe)
-    check = _made(wanted, probe, interval, timeout)
-    return check if check is None or wanted.type == "ReadinessProbe" else _ahead(wanted, probe, check)
-
-
-def _made(wanted: ActiveHealthCheck, probe: Probe, interval: str, timeout: str) -> ActiveHealthCheck | None:
     try:
-        return ActiveHealthCheck(
+        check = ActiveHealthCheck(
             type=probe.type or "TCP",
             http=_http(probe) if probe.type == "HTTP" else None,
             grpc=GrpcCheck(service=probe.service) if probe.type == "GRPC" else None,
@@ -173,8 +192,9 @@ def _made(wanted: ActiveHealthCheck, probe: Probe, interval: str, timeout: str) 
             jitter=wanted.jitter or f"{min(milliseconds(JITTER), milliseconds(interval) // 2)}ms",
             max_checks_per_second=wanted.max_checks_per_second,
         )
-    except ValidationError:
-        return None
+    except ValidationError as error:
+        return _FIELDS[str(error.errors()[0]["loc"][0])]
+    return check if wanted.type == "ReadinessProbe" else _ahead(wanted, probe, check)
 
 
 def _ahead(wanted: ActiveHealthCheck, probe: Probe, check: ActiveHealthCheck) -> ActiveHealthCheck:
@@ -187,7 +207,7 @@ def _ahead(wanted: ActiveHealthCheck, probe: Probe, check: ActiveHealthCheck) ->
         fewer = wanted.unhealthy_threshold or min(max(1, probe.failure - 1), 100)
         return check.model_copy(update={"unhealthy_threshold": fewer})
     found = liveness.ahead(
-        period=1000 * probe.period,
+        period=1000 * min(probe.period, _DAY),
         patience=1000 * probe.timeout,
         failures=probe.failure,
         timeout=milliseconds(wanted.timeout) if wanted.timeout else 1000 * probe.timeout,
@@ -210,10 +230,10 @@ def _times(wanted: ActiveHealthCheck, probe: Probe) -> tuple[str, str]:
     The API lets a probe take longer than its period, and a kubelet waits for it: so the interval grows where the policy says
     none, for with a shorter timeout pods that are slow and well would fail.
     """
-    interval, timeout = wanted.interval or f"{probe.period}s", wanted.timeout or f"{probe.timeout}s"
+    interval, timeout = wanted.interval or f"{min(probe.period, _DAY)}s", wanted.timeout or f"{probe.timeout}s"
     if milliseconds(timeout) <= milliseconds(interval):
         return interval, timeout
-    return (interval, interval) if wanted.interval is not None and wanted.timeout is None else (timeout, timeout)
+    return (interval, interval) if wanted.interval is not None else (timeout, timeout)
 
 
 def _http(probe: Probe) -> HttpCheck:

@@ -26,6 +26,7 @@ class Backend:
         gate: answers wait until it is set.
         paths: of the requests, in their order.
         hosts: their Host headers, each there once. One that is not valid is answered with 400.
+        heads: of the last request to each path: its line and headers, as they came.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Backend:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     paths: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
+    heads: dict[str, str] = field(default_factory=dict)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -83,6 +85,7 @@ class Backend:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         path = head.split(" ", 2)[1]
         self.count += 1
+        self.heads[path] = head
         self.paths.append(path)
         _, _, rest = head.lower().partition("\r\nhost:")
         self.hosts.add(rest.partition("\r\n")[0].strip())

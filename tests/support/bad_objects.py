@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+NOTHING: dict[str, Any] = {}
 POLICY: dict[str, Any] = {
     "apiVersion": "fairlead.dev/v1alpha1",
     "kind": "LoadBalancerPolicy",
@@ -483,6 +484,30 @@ BAD = [
         {"spec.healthCheck": {"active": {"type": "TCP", "tcp": {}, "interval": "1s", "timeout": "2s"}}},
         "spec.healthCheck.active.timeout",
         "must not be longer than interval",
+    ),
+    _both(
+        "active-timeout-above-interval-of-a-probe",
+        ATTACHED,
+        {"spec.healthCheck": {"active": {"type": "ReadinessProbe", "interval": "1s", "timeout": "2s"}}},
+        "spec.healthCheck.active.timeout",
+        "must not be longer than interval",
+    ),
+    *(
+        _both(
+            f"active-timeout-of-{kind}-that-holds-up-everything",
+            ATTACHED,
+            {"spec.healthCheck": {"active": {"type": kind, "timeout": "16s", "interval": "1m", **more}}},
+            "spec.healthCheck.active.timeout",
+            "must be 15s or shorter",
+        )
+        for kind, more in (("LivenessProbe", NOTHING), ("TCP", {"tcp": NOTHING}))
+    ),
+    _both(
+        "flapping-for-longer-than-is-remembered",
+        ATTACHED,
+        {"spec.endpoints": {"flapping": {"within": "61m"}}},
+        "spec.endpoints.flapping.within",
+        "must be 1h or shorter",
     ),
     _both(
         "fallback-with-weight",

@@ -318,6 +318,27 @@ async def test_what_the_readiness_probe_asks_is_asked_by_proxies_too_each_pod_at
         await admin.stop()
 
 
+async def test_headers_of_a_probe_arrive_as_they_are(world: World) -> None:
+    """Envoy takes what is between percent signs for a command, and has a User-Agent of its own."""
+    headers = {"x-share": "100%", "x-name": "a%20b %REQ(x)% %%", "user-agent": "kube-probe/1.34"}
+    named = [{"name": name, "value": value} for name, value in headers.items()]
+    twice = [{"name": "x-twice", "value": value} for value in ("1", "2")]
+    (only,) = await _site(world, 1, healthCheck={"active": AS_PROBED})
+    world.apply(
+        _probed(only.name, {"httpGet": {"path": "/readyz", "port": only.port, "httpHeaders": [*named, *twice]}})
+    )
+    await world.settled()
+    async with asyncio.timeout(20):
+        while "/readyz" not in only.heads:
+            await spread(world.port, 1)
+
+    found = [line.partition(": ") for line in only.heads["/readyz"].split("\r\n")]
+    assert {name: [value for key, _, value in found if key == name] for name in [*headers, "x-twice"]} == {
+        **{name: [value] for name, value in headers.items()},
+        "x-twice": ["1", "2"],
+    }
+
+
 async def test_a_probe_without_a_host_is_asked_by_address_and_port_as_a_kubelet_asks(world: World) -> None:
     """Also once another template says a host, and no more after that."""
     (only,) = await _site(world, 1, healthCheck={"active": AS_PROBED})

@@ -107,5 +107,5 @@ class LoadBalancerPolicyStatus(Value):
         (), description="Up to 20 endpoints that proxies keep out by themselves, as of the last time they were asked."
     )
     active_checks: Annotated[tuple[ActiveChecks, ...], Field(max_length=128), AllDiffer("backend")] = Field(
-        (), description="How often endpoints are asked, by backend."
+        (), description="How often endpoints are asked, by backend: of up to 128 that are asked most."
     )

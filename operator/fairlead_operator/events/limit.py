@@ -11,7 +11,7 @@ from fairlead_operator.events.transitions import Transition
 #: Events at once, and seconds until there is room for one more. A rollout of ten pods fits; a flapping pod does not.
 BURST: Final = 25
 EVERY: Final = 30.0
-#: Seconds in which the same words are not said again.
+#: Seconds in which the same words are not said twice in a row; after others they are news.
 SAME: Final = 10.0
 #: Events of one process: the API server keeps each for an hour.
 ALL_BURST: Final = 200
@@ -27,14 +27,12 @@ class Limit:
         self._all = Bucket(ALL_BURST, ALL_EVERY)
         self._policies: dict[Ref, Bucket] = {}
         self._left_out: dict[Ref, int] = {}
-        self._last: dict[Ref, dict[Transition, float]] = {}
+        self._last: dict[Ref, tuple[Transition, float]] = {}
 
     def admit(self, ref: Ref, one: Transition, now: float, *, room: bool = True) -> Transition | None:
         """*one* as it may be told of the policy *ref*; ``None``: not now. Without *room* it is left out whatever it is."""
-        said = self._last.setdefault(ref, {})
-        for old in [old for old, at in said.items() if at <= now - SAME]:
-            del said[old]
-        if one in said:
+        said, at = self._last.get(ref, (None, 0.0))
+        if one == said and now < at + SAME:
             return None
         bucket = self._policies.setdefault(ref, Bucket(BURST, EVERY))
         # The policy's own comes last, and is taken then for sure: what others said costs it nothing.
@@ -42,7 +40,7 @@ class Limit:
             self._left_out[ref] = self._left_out.get(ref, 0) + 1
             return None
         bucket.take(now)
-        said[one] = now
+        self._last[ref] = one, now
         return one._replace(note=_short(one.note, self._left_out.pop(ref, 0)))
 
     def forget(self, ref: Ref) -> None:

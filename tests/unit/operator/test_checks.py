@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import annotated_types
 import pytest
 
-from fairlead_operator.checks import Checks, crowd, of_clusters, rates, slowed
+from fairlead_operator.api.meta import Ref
+from fairlead_operator.api.status_types import LoadBalancerPolicyStatus
+from fairlead_operator.checks import Asked, Checks, crowd, of_clusters, rates, slowed
 from fairlead_operator.reconcile import Reconciled, reconcile
 from fairlead_xds.features.active import ActiveHealthCheck, TcpCheck
 from fairlead_xds.features.health_check import HealthCheck
@@ -111,3 +114,21 @@ def test_what_a_policy_does_not_bound_counts_in_what_its_backend_gets() -> None:
         (one,) = _told(name, done, connected)
         assert one.every == every
         assert one.per_second == pytest.approx(16 / 2.0 + 16 / 6.4)
+
+
+def test_a_status_lists_no_more_backends_than_the_api_takes_those_that_are_asked_most() -> None:
+    """One more than its schema allows, and no status of the policy is ever written."""
+    active = ActiveHealthCheck(type="TCP", tcp=TcpCheck())
+    asked = {str(n): Asked(HealthCheck(active=active), (), (Ref("Service", "shop", f"s{n}"),)) for n in range(200)}
+    per_second = {one.backends[0]: float(n) for n, one in enumerate(asked.values())}
+
+    found = of_clusters(asked, asked, per_second)
+
+    (most,) = [
+        piece.max_length
+        for piece in LoadBalancerPolicyStatus.model_fields["active_checks"].metadata
+        if isinstance(piece, annotated_types.MaxLen)
+    ]
+    assert len(found) == most
+    assert min(one.per_second for one in found) == 200 - most
+    assert list(found) == sorted(found)

@@ -318,6 +318,14 @@ def test_the_same_words_are_not_said_twice_in_a_row() -> None:
     assert limit.admit(SHOP, _numbered(1), SAME) is not None
 
 
+def test_the_same_words_are_news_after_others() -> None:
+    """Not ready, ready, not ready: the last one told is the last one that was."""
+    limit = Limit()
+    assert [limit.admit(SHOP, _numbered(n), 0.1 * at) for at, n in enumerate((1, 2, 1))] == [
+        _numbered(n) for n in (1, 2, 1)
+    ]
+
+
 def test_all_policies_together_are_bounded() -> None:
     limit = Limit()
     told = [limit.admit(Ref("LoadBalancerPolicy", "shop", f"p{n}"), _numbered(n), 0.0) for n in range(1000)]

@@ -147,10 +147,10 @@ def test_a_path_is_asked_for_as_a_kubelet_writes_it() -> None:
 
 
 def test_what_the_policy_says_comes_first() -> None:
-    check = _chosen({"a": spec(HTTP)}, interval="1m", timeout="20s", unhealthy_threshold=1, healthy_threshold=7).check
+    check = _chosen({"a": spec(HTTP)}, interval="1m", timeout="12s", unhealthy_threshold=1, healthy_threshold=7).check
 
     assert check is not None
-    assert (check.interval, check.timeout, check.unhealthy_threshold, check.healthy_threshold) == ("1m", "20s", 1, 7)
+    assert (check.interval, check.timeout, check.unhealthy_threshold, check.healthy_threshold) == ("1m", "12s", 1, 7)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,6 @@ def test_what_the_policy_says_of_life_comes_first() -> None:
         ({}, "5s", "5s"),
         ({"interval": "2s"}, "2s", "2s"),
         ({"timeout": "6s"}, "6s", "6s"),
-        ({"interval": "2s", "timeout": "6s"}, "6s", "6s"),
         ({"interval": "10s"}, "10s", "5s"),
         ({"interval": "9s", "timeout": "1s"}, "9s", "1s"),
     ],
@@ -211,6 +210,20 @@ def test_what_the_policy_does_not_say_gives_way(wanted: Json, interval: str, tim
     check = _chosen({"web-1": spec(slow)}, maxChecksPerSecond=7, **wanted).check
     assert check is not None
     assert (check.interval, check.timeout, check.max_checks_per_second) == (interval, timeout, 7)
+
+
+def test_a_probe_that_takes_its_time_is_asked_for_as_long_as_the_policy_says() -> None:
+    check = _chosen({"web-1": spec(HTTP | {"timeoutSeconds": 60})}, timeout="15s").check
+    assert check is not None
+    assert (check.interval, check.timeout) == ("15s", "15s")
+
+
+def test_a_period_of_years_is_a_day() -> None:
+    for kind in ("ReadinessProbe", "LivenessProbe"):
+        raw = HTTP | {"periodSeconds": 2**31 - 1}
+        check = _chosen({"web-1": spec(raw, raw)}, kind).check
+        assert check is not None
+        assert check.every <= 86400
 
 
 def test_a_port_that_differs_is_asked_where_it_is() -> None:
@@ -274,7 +287,10 @@ def test_pods_that_get_traffic_say_how_they_are_asked_however_many_others_there_
         ({"exec": {"command": ["true"]}}, "no proxy can ask as the readiness probe does: it is a command"),
         (None, "the pods have no readiness probe; nobody asks these endpoints, what Kubernetes says"),
         ({"grpc": {"port": 9000}}, "it is gRPC on another port than requests"),
-        ({"httpGet": {"port": 8080, "path": "/" + "a" * 1024}}, "its path or a header"),
+        ({"httpGet": {"port": 8080, "path": "/" + "a" * 1024}}, "does: its path; nobody"),
+        ({"grpc": {"port": 8080, "service": "a" * 254}}, "does: its gRPC service; nobody"),
+        ({"httpGet": {"port": 8080, "httpHeaders": [{"name": "a b", "value": "c"}]}}, "does: a header's name; nobody"),
+        (HTTP | {"timeoutSeconds": 16}, "an answer may take 16 s, and proxies wait for 15s at most"),
         ({"httpGet": {"port": "65536"}}, "it names no port of its container"),
     ],
 )

@@ -441,3 +441,24 @@ def test_nodes_in_doubt_name_the_field_that_says_how_many_may_be_lost(
     (problem,) = _findings(world).degraded
     assert problem.reason == "NodesInDoubt"
     assert problem.message == f"{where}: 1 of 1 nodes are lost at the same moment: their endpoints are kept"
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_fallback_over_the_same_pods_serves_where_they_are_not_ready(*, ready: bool) -> None:
+    """It publishes addresses that are not ready: they are there once, as what gets more."""
+    anyway = service("anyway") | {"spec": {"publishNotReadyAddresses": True, "ports": [{"port": 80}]}}
+    refs = _refs({"name": "web", "port": 80}, {"name": "anyway", "port": 80, "fallback": True})
+    world = world_of(
+        policy("site", site(listener(80), refs)),
+        service("web"),
+        anyway,
+        endpoint_slice("web", 8080, [endpoint("10.0.0.1", ready=ready), endpoint("10.0.0.2", ready=False)]),
+        endpoint_slice("anyway", 8080, [endpoint("10.0.0.1"), endpoint("10.0.0.2")]),
+    )
+
+    (assignment,) = reconcile(world).proxies["edge"].assignments
+
+    found = {one.address: (one.priority, one.health) for one in assignment.endpoints}
+    assert len(assignment.endpoints) == 2
+    assert found["10.0.0.1"] == (0 if ready else 1, Health.HEALTHY)
+    assert found["10.0.0.2"] == (1, Health.HEALTHY)

@@ -5,12 +5,14 @@ Where the pods' own probes say how, the operator makes an explicit check of them
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Final, Literal
 
 from envoy_data_plane.envoy.config.cluster.v3 import ClusterTransportSocketMatch
 from envoy_data_plane.envoy.config.core.v3 import (
     HeaderValue,
     HeaderValueOption,
+    HeaderValueOptionHeaderAppendAction,
     HealthCheck,
     HealthCheckGrpcHealthCheck,
     HealthCheckHttpHealthCheck,
@@ -40,6 +42,10 @@ _GOOD = ((200, 399),)
 _ANY_STATUS = Int64Range(start=100, end=600)
 #: What holds where nothing else is said.
 INTERVAL, TIMEOUT, UNHEALTHY, HEALTHY, JITTER = "10s", "5s", 3, 2, "1s"
+#: Longest that a check may wait for an answer. Until each endpoint of a new cluster has answered its first check, or has not,
+#: a proxy takes no other change of clusters, listeners or routes; and after 20 s the server waits for it no longer
+#: (``Options.stuck_after``), and routes lead to a cluster that is not there yet.
+LONGEST_TIMEOUT: Final = "15s"
 #: Metadata by which the check of a cluster finds its TLS, while requests go on as they do.
 _OVER_TLS = "fairlead.check.tls"
 
@@ -128,7 +134,10 @@ class ActiveHealthCheck(Value):
     )
     timeout: PositiveDuration | None = Field(
         None,
-        description="A check without an answer for so long has failed. Default: 5s; of a probe: its timeoutSeconds.",
+        description=(
+            "A check without an answer for so long has failed; 15s at most, as a proxy takes no other change while a new"
+            " cluster waits for its first checks. Default: 5s; of a probe: its timeoutSeconds."
+        ),
     )
     unhealthy_threshold: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None,
@@ -179,10 +188,20 @@ class ActiveHealthCheck(Value):
             "interval",
         ),
         Rule(
-            "self.type.endsWith('Probe') || duration(has(self.timeout) ? self.timeout : '5s')"
-            " <= duration(has(self.interval) ? self.interval : '10s')",
+            f"!has(self.timeout) || !self.timeout.matches('{DURATION_PATTERN}')"
+            f" || duration(self.timeout) <= duration('{LONGEST_TIMEOUT}')",
+            f"must be {LONGEST_TIMEOUT} or shorter: a proxy takes no other change while a new cluster waits for its first checks",
+            lambda v: v.timeout is None or milliseconds(v.timeout) <= milliseconds(LONGEST_TIMEOUT),
+            "timeout",
+        ),
+        Rule(
+            "self.type.endsWith('Probe') && !(has(self.timeout) && has(self.interval))"
+            " || duration(has(self.timeout) ? self.timeout : '5s') <= duration(has(self.interval) ? self.interval : '10s')",
             "must not be longer than interval",
-            lambda v: v.of_probe or milliseconds(v.timeout or TIMEOUT) <= milliseconds(v.interval or INTERVAL),
+            lambda v: (
+                (v.of_probe and None in {v.timeout, v.interval})
+                or milliseconds(v.timeout or TIMEOUT) <= milliseconds(v.interval or INTERVAL)
+            ),
             "timeout",
         ),
     )
@@ -271,9 +290,20 @@ def _http(value: HttpCheck) -> HealthCheckHttpHealthCheck:
     return HealthCheckHttpHealthCheck(
         path=value.path,
         host=value.host or "",
-        request_headers_to_add=[
-            HeaderValueOption(header=HeaderValue(key=one.name, value=one.value)) for one in value.headers
-        ],
+        request_headers_to_add=list(_headers(value.headers)),
         expected_statuses=[Int64Range(start=first, end=last + 1) for first, last in ranges],
         retriable_statuses=[_ANY_STATUS],
     )
+
+
+def _headers(headers: tuple[CheckHeader, ...]) -> Iterator[HeaderValueOption]:
+    """As they are: Envoy takes a percent sign for the begin of a command, and adds to its own User-Agent."""
+    seen: set[str] = set()
+    for one in headers:
+        action = HeaderValueOptionHeaderAppendAction.APPEND_IF_EXISTS_OR_ADD
+        if one.name.lower() not in seen:
+            action = HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
+        seen.add(one.name.lower())
+        yield HeaderValueOption(
+            header=HeaderValue(key=one.name, value=one.value.replace("%", "%%")), append_action=action
+        )

@@ -51,7 +51,15 @@ class Flapping(Value):
         "Exclude", description="Meanwhile it gets nothing while another endpoint is ready; or it is taken as it comes."
     )
 
-    rules: ClassVar[tuple[Rule, ...]] = (_HOLD_WITHIN,)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        _HOLD_WITHIN,
+        Rule(
+            f"!self.within.matches('{DURATION_PATTERN}') || duration(self.within) <= duration('1h')",
+            "must be 1h or shorter: no turn is remembered for longer",
+            lambda v: milliseconds(v.within) <= 3_600_000,
+            "within",
+        ),
+    )
 
 
 class NodeLost(Value):
