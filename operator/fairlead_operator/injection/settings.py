@@ -14,7 +14,7 @@ from fairlead_xds.features.value import DURATION_PATTERN, milliseconds
 
 START_LIMIT: Final = f"{GROUP}/proxy-start-limit"
 #: What a sidecar asks for where no installation says otherwise; the chart's values say the same.
-REQUESTS: Final[Mapping[str, str]] = {"cpu": "20m", "memory": "40Mi"}
+REQUESTS: Final[Mapping[str, str]] = {"cpu": "50m", "memory": "40Mi"}
 LIMITS: Final[Mapping[str, str]] = {"memory": "128Mi"}
 #: Annotations that stand for a resource of the sidecar: name -> (requests or limits, cpu or memory).
 RESOURCES: Final = {

@@ -24,7 +24,7 @@ Json = dict[str, Any]
 SETTINGS = Settings(
     image="fairlead-proxy:test",
     xds_host="fairlead-xds.system.svc",
-    requests={"cpu": "20m", "memory": "40Mi"},
+    requests={"cpu": "50m", "memory": "40Mi"},
     limits={"memory": "128Mi"},
 )
 
