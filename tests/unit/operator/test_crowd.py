@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, cast
 
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.pods import CAPTURE, MODE
+from fairlead_operator.app import Operator, OperatorOptions
 from fairlead_operator.crowd import SHRINKS, Crowd, of_statuses, rounded
 from fairlead_operator.loop import ControlPlane
 from fairlead_operator.replicas.peers import LAG, Peers
 from fairlead_operator.replicas.report import FleetReport
+from fairlead_operator.status_writer import StatusWriter
 from fairlead_xds.auth import Identity
+from fairlead_xds.server import XdsServer
 from fairlead_xds.snapshot import TypeUrl
 from fairlead_xds.store import Store
 from fairlead_xds.testing import DeltaClient
@@ -315,3 +319,40 @@ async def test_without_any_status_it_is_as_many_as_are_connected() -> None:
     scene.connect(5)
     scene.after(1)
     assert scene.intervals() == {8.0}
+
+
+class _Patcher:
+    """An API server that notes what is written."""
+
+    def __init__(self) -> None:
+        self.patches: list[Raw] = []
+
+    async def merge_patch(self, _path: str, patch: Raw) -> Raw:
+        self.patches.append(patch)
+        return SITE
+
+
+class _Leaving:
+    """A server whose proxies go when it stops, which is what a status is computed of."""
+
+    def __init__(self, writer: StatusWriter) -> None:
+        self._writer = writer
+
+    async def stop(self, _grace: float, *, spread: float) -> None:
+        self._writer.write(policy_ref("site"), {"proxies": {"connected": 0}})
+        await asyncio.sleep(spread)
+
+
+async def test_a_process_that_ends_does_not_write_that_its_proxies_are_gone() -> None:
+    """The next one reads it. Of several replicas, who ends gives up the Lease first, and writes no more."""
+    operator = Operator.__new__(Operator)  # beside a cluster, and only as much of it as ends
+    operator.options, operator.replica = OperatorOptions(), None
+    patcher = _Patcher()
+    operator.writer = StatusWriter(patcher)
+    operator.server = cast("XdsServer", _Leaving(operator.writer))
+    operator.writer.seen(policy_ref("site"), {"metadata": {"uid": "u", "resourceVersion": "1"}})
+
+    await operator.drain()
+    await asyncio.sleep(0)
+
+    assert patcher.patches == []
