@@ -1,8 +1,9 @@
 """How many proxies the intervals of active checks are made for (``checks``), so that few of their moves change these. Pure.
 
-Each interval is another cluster to Envoy, which starts to ask anew and forgets what it has ejected. So numbers are rounded up
-to a power of two; they grow with the proxies and shrink a while after them, so that a rollout changes nothing; and a process
-that starts goes on with what the one before it has written into the statuses of policies, until its proxies are back.
+Each interval is another cluster to Envoy, which starts to ask anew and forgets what it has ejected. So numbers are rounded
+up to a power of two; they grow with the proxies and shrink a while after them, so that who leaves and comes back changes
+nothing. A process that starts goes on with what the one before it has written into the statuses of policies, until its
+proxies are back.
 """
 
 from __future__ import annotations
