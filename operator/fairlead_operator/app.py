@@ -263,6 +263,7 @@ class Operator:
     async def drain(self) -> None:
         """End in order: not ready any more, the Lease given back, the proxies sent to other replicas one by one."""
         self.ending = True
+        self.writer.pause()  # who starts next reads how many proxies there were
         if self.replica is not None:
             await self.replica.resign()
         await self.server.stop(0.5, spread=self.options.drain)

@@ -2,8 +2,7 @@
 
 A proxy knows nothing of the others, and asks for each of its clusters: a backend has several where it is used with other
 settings or fallbacks. So where a policy says how many checks a second an endpoint may get, the interval grows with the number of
-all who ask. Each interval is another cluster to Envoy, which starts to ask anew: so the number is rounded up to a power of
-two, and proxies that come and go one by one change nothing most of the time.
+all who ask. How many of them that counts is ``crowd``'s.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ from fairlead_xds.features.health_check import HealthCheck
 
 #: Backends of a policy whose rates its status lists, those that are asked most.
 LISTED: Final = 128
-Crowd = Mapping[str, int]
-"""Proxies by key, rounded up to a power of two."""
 
 
 class Asked(NamedTuple):
@@ -53,11 +50,6 @@ class Checks(NamedTuple):
     per_second: float
 
 
-def crowd(connected: Mapping[str, int]) -> dict[str, int]:
-    """*connected* proxies by key, rounded up."""
-    return {key: 1 << (count - 1).bit_length() for key, count in connected.items() if count > 0}
-
-
 def bounded(check: HealthCheck | None) -> bool:
     """The number of proxies matters."""
     return check is not None and check.active is not None and check.active.max_checks_per_second is not None
@@ -69,8 +61,8 @@ def backends_of(binding: Binding) -> tuple[Ref, ...]:
     return (binding.source,) if of_probe else tuple(dict.fromkeys(binding.sources))
 
 
-def stretched(asked: Mapping[str, Asked], proxies: Crowd) -> dict[str, HealthCheck]:
-    """The checks of clusters (by name), so that no backend gets more than they allow of all that ask it."""
+def stretched(asked: Mapping[str, Asked], proxies: Mapping[str, int]) -> dict[str, HealthCheck]:
+    """The checks of clusters (by name), so that no backend gets more than they allow of all *proxies* (by key) that ask it."""
     askers: Counter[Ref] = Counter()
     for one in asked.values():
         for backend in one.backends:

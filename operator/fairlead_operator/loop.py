@@ -16,6 +16,7 @@ from fairlead_operator import advice, bindings, checks, damping, reconcile, side
 from fairlead_operator.answers import Answers
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
 from fairlead_operator.assignments import Assignments
+from fairlead_operator.crowd import Crowd, of_statuses
 from fairlead_operator.damping import Damping
 from fairlead_operator.fault_log import FaultLog
 from fairlead_operator.fleet import Fleet
@@ -82,7 +83,7 @@ class ControlPlane:
         self.errors: dict[Ref, str] = {}
         self._store, self._address, self._access = store, address, access
         self._closed: advice.Closed = {}
-        self._crowd: dict[str, int] = {}
+        self._crowd = Crowd()
         self._on_config: list[Callable[[], None]] = []
         self._proxies = proxies
         self.sidecar_keys = SidecarKeys(
@@ -171,6 +172,7 @@ class ControlPlane:
         self._synced, self.served_at = True, self._time()
         self.world.listed()
         self._status_from = self.served_at + self._settle
+        self._crowd.start(of_statuses(self.world, self.statuses), self._statuses.connected(), self.served_at)
         self.run_config()
         self._store.set_open()
         self._serves.set()
@@ -276,7 +278,7 @@ class ControlPlane:
             address=self._address,
             access=self._access,
             closed=self._closed,
-            crowd=self._crowd,
+            crowd=self._crowd.now,
             before=self.reconciled,
         )
         for fault in self.reconciled.faults:
@@ -404,8 +406,8 @@ class ControlPlane:
         self._status.mark(self._time())
 
     def _status_due(self) -> float | None:
-        due = self._status.due() if self._config.due() is None else None  # see run_status
-        return None if due is None else max(due, self._status_from)
+        dues = [due for due in (self._status.due(), self._crowd.due()) if due is not None]
+        return max(min(dues), self._status_from) if dues and self._config.due() is None else None  # see run_status
 
     def run_status(self) -> None:
         """The status lane: of the policies whose status may have changed."""
@@ -418,9 +420,7 @@ class ControlPlane:
         for service in self.world.retold():
             self._statuses.doubt(set(self._tally.changed(service)))
         again = self._statuses.run(self.reconciled)
-        crowd = checks.crowd(self._statuses.connected())
-        if crowd != self._crowd:
-            self._crowd = crowd
+        if self._crowd.count(self._statuses.connected(), self._time(), lag=self._statuses.lag):
             again |= any(checks.bounded(one.check) for one in self.reconciled.checked.values())
         if again:
             self._config.mark(self._time())

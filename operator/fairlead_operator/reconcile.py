@@ -118,7 +118,7 @@ def reconcile(
     address: str = "0.0.0.0",  # noqa: S104 - a gateway's listeners are for everyone
     access: Access = EVERYTHING,
     closed: advice.Closed | None = None,
-    crowd: checks.Crowd | None = None,
+    crowd: Mapping[str, int] | None = None,
     before: Reconciled | None = None,
 ) -> Reconciled:
     """Everything, from nothing.
@@ -129,7 +129,7 @@ def reconcile(
         address: what the gateways' listeners bind to.
         access: the gateways that there are, and whose policies they take.
         closed: ports of gateways that their Services do not have.
-        crowd: how many proxies of each key there are.
+        crowd: for how many proxies of each key active checks are made (``crowd``).
         before: the run before this one, for what cannot be made anew.
     """
     out, before = Reconciled(), before or Reconciled()
@@ -382,7 +382,7 @@ def _proxy(gateway: _Gateway, assignments: tuple[LoadAssignment, ...]) -> ProxyC
     )
 
 
-def _stretch_checks(gateways: Mapping[str, _Gateway], crowd: checks.Crowd, out: Reconciled) -> None:
+def _stretch_checks(gateways: Mapping[str, _Gateway], crowd: Mapping[str, int], out: Reconciled) -> None:
     """An endpoint is asked by all proxies that have a cluster of its backend."""
     by_dns = {one.cluster: one.source for some in out.named.values() for one in some}
     asked: dict[str, checks.Asked] = {}

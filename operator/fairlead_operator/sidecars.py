@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -126,9 +127,9 @@ class Pods:
         """Names of the policies that select *pod* although it runs without a sidecar."""
         return () if pod.injected or pod.leaving or pod.opted_out else self.selected_by(pod)
 
-    def groups(self) -> Iterator[Group]:
-        """Every group that there is something to configure for, once."""
-        found: set[Group] = set()
+    def groups(self) -> dict[Group, int]:
+        """Every group that there is something to configure for, in order, and how many pods it has."""
+        found: Counter[Group] = Counter()
         for namespace, pods in self._by_namespace.items():
             asked: dict[int, tuple[str, ...]] = {}  # equal labels are one object: see api.pods
             some = namespace in self._by_selector()
@@ -140,8 +141,8 @@ class Pods:
                     policies = asked[id(pod.labels)] = self.selected_by(pod)
                 group = Group(namespace, policies, pod.capture)
                 if not group.empty:
-                    found.add(group)
-        return iter(sorted(found))
+                    found[group] += 1
+        return dict(sorted(found.items()))
 
     def without(self) -> dict[Ref, list[str]]:
         """For each policy the names of the pods that it selects and that run without a sidecar."""

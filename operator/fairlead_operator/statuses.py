@@ -153,6 +153,11 @@ class Statuses:
         """Proxies of each key, those of other replicas too, as of the last run."""
         return self._peers.connected() if self._peers is not None else self._fleet.connected()
 
+    @property
+    def lag(self) -> float:
+        """Seconds for which ``connected`` may count a proxy twice."""
+        return self._peers.lag if self._peers is not None else 0.0
+
     def reconciled(self, done: Reconciled, held: Collection[Ref]) -> None:
         """The config lane has run: what is served now, each policy in its own form."""
         self._served = {

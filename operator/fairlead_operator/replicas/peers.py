@@ -10,11 +10,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.propagation import pre_stop
 from fairlead_operator.replicas.report import NOBODY, FleetReport, Share
 from fairlead_operator.status import Rollout
+
+#: Seconds in which a proxy that has moved to another replica may be in the reports of both.
+LAG: Final = 3.0
 
 #: Policies whose status may be another now; ``None``: any.
 Doubt = set[Ref] | None
@@ -112,6 +116,11 @@ class Peers:
         for heard in self._others.values():
             total.update(heard.report.connected)
         return dict(total)
+
+    @property
+    def lag(self) -> float:
+        """Seconds for which ``connected`` may count a proxy twice: it needs another replica for that."""
+        return LAG if self._others else 0.0
 
     def slowest(self) -> float:
         """Seconds that the slowest change took to reach the proxies of the others."""
