@@ -14,7 +14,7 @@ from typing import Protocol
 from fairlead_operator.handover import Handover
 from fairlead_operator.late_refusals import LateRefusals
 from fairlead_operator.progress import Progress
-from fairlead_operator.quarantine import Quarantine
+from fairlead_operator.quarantine import Cluster, Quarantine
 from fairlead_operator.refused_secrets import RefusedSecrets
 from fairlead_xds.observer import Proxy, Stuck
 from fairlead_xds.protocol.events import Acked, Nacked
@@ -110,7 +110,8 @@ class Answers:
             if event.type_url is TypeUrl.SECRET:
                 again |= self._refused_secrets.refuse(resource, event.message, proxy.node.id)
             elif event.type_url is not TypeUrl.ENDPOINT and self._quarantine.blames(resource.origins):
-                again |= self._quarantine.refuse(resource.origins, event.message, proxy.node.id)
+                cluster = Cluster(name, version) if event.type_url is TypeUrl.CLUSTER else None
+                again |= self._quarantine.refuse(resource.origins, event.message, proxy.node.id, cluster)
             else:
                 self._late_refusals.refuse(proxy, event.type_url, name, version=version, message=event.message)
         if again:

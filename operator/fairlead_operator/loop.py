@@ -10,6 +10,7 @@ import asyncio
 import datetime
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from fairlead_operator import advice, bindings, checks, damping, reconcile, sidecars
@@ -29,6 +30,7 @@ from fairlead_operator.quarantine import Quarantine
 from fairlead_operator.reconcile import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
 from fairlead_operator.replicas.peers import Doubt, Peers
+from fairlead_operator.second_chance import SecondChances
 from fairlead_operator.sidecar_keys import SidecarKeys
 from fairlead_operator.status import Ejected
 from fairlead_operator.statuses import Statuses, StatusSink
@@ -81,7 +83,7 @@ class ControlPlane:
         self.world = World()
         self.reconciled = Reconciled()
         self.errors: dict[Ref, str] = {}
-        self._store, self._address, self._access = store, address, access
+        self._store, self._reconcile = store, partial(reconcile.reconcile, self.world, address=address, access=access)
         self._closed: advice.Closed = {}
         self._crowd = Crowd()
         self._on_config: list[Callable[[], None]] = []
@@ -95,6 +97,7 @@ class ControlPlane:
         )
         self._translator = Translator()
         self._quarantine = Quarantine()
+        self._second_chances = SecondChances(self.world, self._quarantine)
         self._refused_secrets = RefusedSecrets()
         self._late_refusals = LateRefusals(store.current)
         self._fleet = Fleet(proxies)
@@ -271,16 +274,10 @@ class ControlPlane:
         self._services.clear()
         self._statuses.overtaken(self.reconciled)
         self._quarantine.forget(self.world)
+        run = partial(self._reconcile, closed=self._closed, crowd=self._crowd.now, before=self.reconciled)
+        self._second_chances.give(run)
         held = self._quarantine.held(self.world)
-        self.reconciled = reconcile.reconcile(
-            self.world,
-            held,
-            address=self._address,
-            access=self._access,
-            closed=self._closed,
-            crowd=self._crowd.now,
-            before=self.reconciled,
-        )
+        self.reconciled = run(held)
         for fault in self.reconciled.faults:
             self._faults.tell(fault)
         self._tally.reconciled(self.reconciled)
@@ -302,6 +299,8 @@ class ControlPlane:
         self._publisher.retain(safe, cause)
         self._config.ended(self._time())
         self._endpoints.ended(self._time())
+        if self._quarantine.repeat(snapshots, self.world):
+            self._config.mark(self._time())
         self.mark_status()
         for callback in self._on_config:
             callback()
@@ -331,7 +330,7 @@ class ControlPlane:
 
     def _run_endpoints_of(self, service: Ref, cause: Cause) -> bool:
         """Whether the config lane has to follow."""
-        turned, changed, now = False, False, self._time()
+        changed, now = False, self._time()
         self._turns.note(service, self.reconciled)
         over = self.reconciled.bindings.get(service, {})
         made = {name: self._assignments.of(binding) for name, (binding, _) in over.items()}
@@ -339,6 +338,7 @@ class ControlPlane:
             urgent = any(damping.urgent(self._assigned.get(name), one) for name, one in made.items())
             if self._damping.hold(service, now, urgent=urgent):
                 return False
+        turned = self._second_chances.may_end(service)
         for name, (binding, keys) in over.items():
             assignment = made[name]
             turned |= bindings.asked_otherwise(self.world, binding) or bindings.ejects_otherwise(binding, assignment)
