@@ -44,8 +44,10 @@ from fairlead_xds.translate import Translator
 
 log = logging.getLogger(__name__)
 
-CONFIG_QUIET, CONFIG_LONGEST, CONFIG_EAGER = 0.020, 0.100, 0.001
+CONFIG_QUIET, CONFIG_LONGEST, CONFIG_EAGER = 0.020, 0.100, 0.0002
 ENDPOINT_WINDOW = 0.025
+#: Seconds for which the loop rather comes round again than sleeps.
+CLOSE = 0.0005
 STATUS_QUIET, STATUS_LONGEST = 0.100, 1.000
 
 
@@ -139,7 +141,7 @@ class ControlPlane:
         self._usable: dict[str, bool] = {}
         self._assigned: dict[str, LoadAssignment] = {}
         self._for_config, self._for_endpoints = Causes(), Causes()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._synced = False
 
     # --- from the sources
@@ -247,7 +249,12 @@ class ControlPlane:
         dues = [due for due in lanes if due is not None]
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(min(dues), self._run_due) if dues else None
+        self._timer = self._call_at(min(dues)) if dues else None
+
+    def _call_at(self, due: float) -> asyncio.Handle:
+        """Come back at *due*, in time: a timer waits for a whole millisecond at least."""
+        loop = asyncio.get_running_loop()
+        return loop.call_soon(self._run_due) if due - self._time() < CLOSE else loop.call_at(due, self._run_due)
 
     def _take_turns(self, now: float) -> None:
         """Services with an endpoint that was held back, and whose time has come: as if it had changed."""

@@ -12,7 +12,7 @@ from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.pods import CAPTURE, MODE
 from fairlead_operator.app import Operator, OperatorOptions
 from fairlead_operator.crowd import SHRINKS, Crowd, of_statuses, rounded
-from fairlead_operator.loop import ControlPlane
+from fairlead_operator.loop import CLOSE, ControlPlane
 from fairlead_operator.replicas.peers import LAG, Peers
 from fairlead_operator.replicas.report import FleetReport
 from fairlead_operator.status_writer import StatusWriter
@@ -191,11 +191,17 @@ class _Scene:
     def after(self, seconds: float) -> None:
         end = self.plane.clock + seconds
         self.wire.deliver()
-        while (timer := self.plane._timer) is not None and timer.when() <= end:
-            self.plane.clock = max(self.plane.clock, timer.when())
+        while (due := self._due()) <= end:
+            self.plane.clock = max(self.plane.clock, due)
             self.plane._run_due()
             self.wire.deliver()
         self.plane.clock = end
+
+    def _due(self) -> float:
+        timer = self.plane._timer
+        if isinstance(timer, asyncio.TimerHandle):
+            return timer.when()
+        return float("inf") if timer is None else self.plane.clock + CLOSE
 
     def connect(self, count: int, first: int = 0) -> None:
         for number in range(first, first + count):
