@@ -45,7 +45,7 @@ class Flight:
 
     @property
     def versions(self) -> dict[str, str | None]:
-        return {name: version_of(resource) for name, resource in self.current.items()}
+        return {name: resource.version if resource is not None else None for name, resource in self.current.items()}
 
     @property
     def current(self) -> dict[str, Resource | None]:
@@ -150,9 +150,15 @@ class Ledger:
     def publish(self, resources: Mapping[str, Resource], changed: Iterable[str]) -> None:
         """Take *resources* for what the client should have; only *changed* names differ from before."""
         old, self.resources = self.resources, resources
+        clean = not (self.puts or self.removes or self.parked or self.refused or self.owed)
         for name in changed:
             if self.wild or name in self.names:
-                self._settle(name, self._held(name, old))
+                if clean and (want := resources.get(name)) is not None:  # nearly always; what ``_settle`` does then
+                    held = old.get(name)
+                    if held is None or held.version != want.version:
+                        self.puts[name] = held
+                else:
+                    self._settle(name, self._held(name, old))
 
     # --- subscription
 
@@ -226,6 +232,8 @@ class Ledger:
             group = [name for name in self.suspects.pop(0) if name in self.puts or name in self.owed]
             if group:
                 return group
+        if len(self.puts) == 1 and not self.owed:
+            return list(self.puts)
         drawn: list[str] = []
         for name in self._sendable():
             resource = self.resources.get(name)
