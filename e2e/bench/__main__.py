@@ -24,7 +24,7 @@ from e2e.support.site import Site
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m e2e.bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", type=pathlib.Path, help="write the figures there too")
-    parser.add_argument("--rounds", type=int, default=5, help="of ten pods each, that come and go; 0: without them")
+    parser.add_argument("--rounds", type=int, default=10, help="of five pods each, that come and go; 0: without them")
     parser.add_argument("--routes", type=int, default=40, help="how many are applied")
     asked = parser.parse_args()
     # Also a SIGTERM ends the load and the namespace.
