@@ -1,8 +1,8 @@
 """How often a Service reaches proxies, whatever its endpoints, pods and nodes do. Pure; whoever uses it has the clock.
 
 Endpoints that flap are kept out (``health``) while another one is ready. Where none is, or where something else changes again
-and again, each change would be another load assignment for every proxy. So a Service may change ``BURST`` times at once, which is
-more than a rollout needs, and then once in ``EVERY`` seconds, each time to its latest state. Whatever takes requests from an
+and again, each change would be another load assignment for every proxy. So a Service may change ``BURST`` times at once, as for a
+rollout of some fifty pods (each pod that replaces another is three or four changes), and then once in ``EVERY`` seconds, each time to its latest state. Whatever takes requests from an
 endpoint does not wait for that: those that nobody should ask any more reach proxies within ``URGENT``.
 """
 
@@ -16,7 +16,7 @@ from fairlead_operator.health import FIT
 from fairlead_xds.model import LoadAssignment
 
 #: Changes at once, and seconds until there may be one more.
-BURST: Final = 60
+BURST: Final = 200
 EVERY: Final = 2.0
 #: Seconds between two changes that take something from somebody, where all others wait.
 URGENT: Final = 0.25
