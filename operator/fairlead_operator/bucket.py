@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+#: What floating point leaves of a wait that is over.
+_EPSILON: Final = 1e-6
 
 
 @dataclass(slots=True)
@@ -30,4 +34,5 @@ class Bucket:
         """Seconds until there is one."""
         self._taken = max(0.0, self._taken - max(0.0, now - self._at) / self.every)
         self._at = now
-        return max(0.0, (self._taken + 1 - self.burst) * self.every)
+        left = (self._taken + 1 - self.burst) * self.every
+        return left if left > _EPSILON else 0.0

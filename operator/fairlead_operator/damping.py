@@ -42,7 +42,7 @@ class Damping:
     def free(self, service: Ref, now: float) -> bool:
         """*service* may change at once, whatever it is."""
         bucket = self._buckets.get(service)
-        return bucket is None or bucket.wait(now) <= _EPSILON
+        return bucket is None or bucket.wait(now) == 0
 
     def hold(self, service: Ref, now: float, *, urgent: bool) -> bool:
         """Whether *service* has to wait; ``take`` gives it back."""

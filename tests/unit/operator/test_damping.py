@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -182,8 +183,9 @@ async def test_whatever_changes_without_end_is_bounded(change: Callable[[int], l
 
 async def test_who_ends_meanwhile_is_left_alone_at_once() -> None:
     scene = _Scene(SITE, service("web"), _slice(True, True))
-    for turn in range(2 * BURST):
-        two = [endpoint("10.0.0.1") | {"zone": f"z{turn}"}, endpoint("10.0.0.2")]
+    turns = itertools.count()
+    while scene.plane._damping.due() is None:
+        two = [endpoint("10.0.0.1") | {"zone": f"z{next(turns)}"}, endpoint("10.0.0.2")]
         scene.after(0.05, endpoint_slice("web", 8080, two))
     both = scene.has()
     scene.after(URGENT, _slice(True, True, True))
