@@ -1,9 +1,10 @@
 """How often a Service reaches proxies, whatever its endpoints, pods and nodes do. Pure; whoever uses it has the clock.
 
 Endpoints that flap are kept out (``health``) while another one is ready. Where none is, or where something else changes again
-and again, each change would be another load assignment for every proxy. So a Service may change ``BURST`` times at once, as for a
-rollout of some fifty pods (each pod that replaces another is three or four changes), and then once in ``EVERY`` seconds, each time to its latest state. Whatever takes requests from an
-endpoint does not wait for that: those that nobody should ask any more reach proxies within ``URGENT``.
+and again, each change would be another load assignment for every proxy. So a Service may change ``BURST`` times at once, as
+for a rollout of some fifty pods (each pod that replaces another is three or four changes), and then once in ``EVERY``
+seconds, each time to its latest state. Whatever takes requests from an endpoint does not wait for that: those that nobody
+should ask any more reach proxies within ``URGENT``.
 """
 
 from __future__ import annotations
