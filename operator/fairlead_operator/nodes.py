@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from fairlead_operator.api.nodes import Node
@@ -117,6 +118,9 @@ class Nodes:
                 why = f"node {name} was deleted"
                 self._remember(name, Lost(why, before.since, now) if before.lost else Lost(why, now))
             return before is not None
+        if node.joining and before is not None and not before.joining:
+            # In its first minute its condition alone does not tell (``read_node``), but it was seen ready.
+            node = before if before.lost else replace(node, joining=False, lost="is not ready", since=now)
         self._known[name] = node
         back = self._deleted.pop(name, None) is not None
         if back or before == node:

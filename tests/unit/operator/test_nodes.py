@@ -120,6 +120,16 @@ def test_nodes_that_join_count_on_neither_side() -> None:
     assert set(found.judged((), 49).lost) == {"n1"}
 
 
+def test_a_node_that_was_seen_ready_is_lost_also_in_its_first_minute() -> None:
+    """Its condition alone looks like that of a node that joins, again and again, until it is ready."""
+    found, joining = nodes(of=3), Node(Ref("Node", "", "n1"), joining=True)
+    for later in range(3):
+        assert found.put("n1", joining, NOW + later) is (later == 0)
+    assert found.judged((), 50).lost == {"n1": Lost("node n1 is not ready", NOW)}
+    assert found.put("n1", Node(Ref("Node", "", "n1")), NOW + 3)
+    assert not found.judged((), 50).lost
+
+
 def nodes(*lost: str, of: int = 4) -> Nodes:
     made = Nodes()
     for number in range(of):
