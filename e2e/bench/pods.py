@@ -20,7 +20,7 @@ from e2e.support.load import Loads
 from e2e.support.running import is_ready
 from e2e.support.site import Site
 
-#: At once: more, and what is measured is how ten processes start on the cores that the machine has.
+#: At once: more, and what is measured is how processes start on the cores that the machine has.
 PODS, BASE = 5, 2
 
 

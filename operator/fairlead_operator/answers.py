@@ -81,8 +81,7 @@ class Answers:
         self._lanes.mark_status()
 
     def acked(self, proxy: Proxy, event: Acked) -> None:
-        if self._progress.waits:
-            self._progress.acked(proxy, self._time())
+        self._progress.acked(proxy, self._time())
         if self._late_refusals.accept(proxy, event.type_url, event.versions):
             self._lanes.mark_status()
         if event.type_url is TypeUrl.SECRET:

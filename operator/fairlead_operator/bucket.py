@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 #: What floating point leaves of a wait that is over.
-_EPSILON: Final = 1e-6
+EPSILON: Final = 1e-6
 
 
 @dataclass(slots=True)
@@ -35,4 +35,4 @@ class Bucket:
         self._taken = max(0.0, self._taken - max(0.0, now - self._at) / self.every)
         self._at = now
         left = (self._taken + 1 - self.burst) * self.every
-        return left if left > _EPSILON else 0.0
+        return left if left > EPSILON else 0.0

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from fairlead_operator.api.meta import Ref
-from fairlead_operator.bucket import Bucket
+from fairlead_operator.bucket import EPSILON, Bucket
 from fairlead_operator.health import FIT
 from fairlead_xds.model import LoadAssignment
 
@@ -21,8 +21,6 @@ BURST: Final = 200
 EVERY: Final = 2.0
 #: Seconds between two changes that take something from somebody, where all others wait.
 URGENT: Final = 0.25
-#: What floating point leaves of a wait that is over.
-_EPSILON: Final = 1e-6
 
 
 class Held(NamedTuple):
@@ -51,7 +49,7 @@ class Damping:
         until = now + bucket.wait(now) if bucket is not None else now
         if urgent:
             until = min(until, self._last[service] + URGENT)
-        if until <= now + _EPSILON:
+        if until <= now + EPSILON:
             return False
         before = self._held.get(service)
         since = now if urgent else None

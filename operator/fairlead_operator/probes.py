@@ -23,6 +23,7 @@ from fairlead_operator.health import NEVER
 from fairlead_xds.features.active import (
     JITTER,
     LONGEST_TIMEOUT,
+    TIMEOUT,
     ActiveHealthCheck,
     CheckHeader,
     GrpcCheck,
@@ -210,14 +211,13 @@ def _ahead(wanted: ActiveHealthCheck, probe: Probe, check: ActiveHealthCheck) ->
         period=1000 * min(probe.period, _DAY),
         patience=1000 * probe.timeout,
         failures=probe.failure,
-        timeout=milliseconds(wanted.timeout) if wanted.timeout else 1000 * probe.timeout,
+        timeout=milliseconds(check.timeout or TIMEOUT),
         unhealthy=wanted.unhealthy_threshold,
         jitter=milliseconds(wanted.jitter) if wanted.jitter is not None else None,
     )
     return check.model_copy(
         update={
             "interval": f"{found.interval}ms",
-            "timeout": wanted.timeout or f"{probe.timeout}s",
             "jitter": f"{found.jitter}ms",
             "unhealthy_threshold": found.unhealthy,
         }

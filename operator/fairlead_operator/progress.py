@@ -108,14 +108,9 @@ class Progress:
             self._open.append(_Open(key, cause.what, cause.since, dict(wanted), waiting=waiting))
             del self._open[:-MOST]
 
-    @property
-    def waits(self) -> bool:
-        """A change waits for acknowledgement."""
-        return bool(self._open)
-
     def acked(self, proxy: Proxy, now: float) -> None:
         """*proxy* has acknowledged something."""
-        for entry in tuple(self._open):
+        for entry in list(self._open):
             if proxy in entry.waiting and self._has(proxy, entry):
                 entry.waiting.discard(proxy)
                 entry.done.append(proxy.node.id)

@@ -45,7 +45,7 @@ class Flight:
 
     @property
     def versions(self) -> dict[str, str | None]:
-        return {name: resource.version if resource is not None else None for name, resource in self.current.items()}
+        return {name: version_of(resource) for name, resource in self.current.items()}
 
     @property
     def current(self) -> dict[str, Resource | None]:

@@ -283,8 +283,9 @@ class Stream(ABC):
         self._nonces += 1
         flight = ledger.send(str(self._nonces), names)
         parts = self._encode(ledger, flight)
-        removed = tuple([name for name, resource in flight.sent.items() if resource is None])
-        put = tuple([name for name in flight.sent if name not in removed]) if removed else tuple(flight.sent)
+        sent = flight.sent.items()
+        removed = tuple([name for name, resource in sent if resource is None])
+        put = tuple([name for name, resource in sent if resource is not None]) if removed else tuple(flight.sent)
         if ledger.type_url is TypeUrl.CLUSTER:
             self._owe_endpoints(put)
         return Response(ledger.type_url, flight.nonce, put, removed, parts)
