@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fairlead_operator import bindings, health
-from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
+from fairlead_operator.api.slices import EndpointSlice, SliceEndpoint
 from fairlead_operator.bindings import Binding
 from fairlead_operator.world import World
 from fairlead_xds.features import active

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from fairlead_operator import health, probes
-from fairlead_operator.api.core import SliceEndpoint
 from fairlead_operator.api.meta import Ref
+from fairlead_operator.api.slices import SliceEndpoint
 from fairlead_operator.options import joined
 from fairlead_operator.world import World
 from fairlead_xds.features import active

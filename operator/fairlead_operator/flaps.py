@@ -11,8 +11,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from fairlead_operator.api.core import SliceEndpoint
 from fairlead_operator.api.meta import Ref
+from fairlead_operator.api.slices import SliceEndpoint
 from fairlead_xds.runs import common_ends
 
 #: Turns that are remembered of an endpoint, and for how many seconds after the last one.

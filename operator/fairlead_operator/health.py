@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 from fairlead_operator.api.pod_status import UNKNOWN, PodState
+from fairlead_operator.api.slices import EndpointSlice, SliceEndpoint
 from fairlead_operator.flaps import NO_TURNS, Turned, turned_as
 from fairlead_operator.nodes import Lost
 from fairlead_operator.options import joined

@@ -16,9 +16,9 @@ from typing import Final, Literal, NamedTuple
 from pydantic import ValidationError
 
 from fairlead_operator import liveness
-from fairlead_operator.api.core import EndpointSlice, SliceEndpoint
 from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.probes import Probe, Probes
+from fairlead_operator.api.slices import EndpointSlice, SliceEndpoint
 from fairlead_operator.health import NEVER
 from fairlead_xds.features.active import (
     JITTER,

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, TypeVar
 from fairlead_operator import capture, certificates
 from fairlead_operator.api import probes
 from fairlead_operator.api.core import (
-    EndpointSlice,
     Namespace,
     ReferenceGrant,
     Service,
@@ -24,13 +23,13 @@ from fairlead_operator.api.core import (
     read_namespace,
     read_secret,
     read_service,
-    read_slice,
 )
 from fairlead_operator.api.meta import DecodeError, Ref, ref_of
 from fairlead_operator.api.nodes import Node, read_node
 from fairlead_operator.api.objects import Backend, InvalidPolicy, LoadBalancerPolicy, read_backend, read_policy
 from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.pods import Pod, read_pod
+from fairlead_operator.api.slices import EndpointSlice, read_slice
 from fairlead_operator.flaps import Flaps
 from fairlead_operator.health import Facts
 from fairlead_operator.nodes import NOTHING as NONE_LOST

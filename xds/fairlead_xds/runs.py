@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterator, Sequence
+from itertools import compress, count
 
 
 def common_ends(old: Sequence[object], new: Sequence[object]) -> tuple[int, int]:
     """How many items at the start, and how many of the rest at the end, are the same objects."""
     most = min(len(old), len(new))
-    start = 0
-    for one, other in zip(old, new, strict=False):
-        if one is not other:
-            break
-        start += 1
-    end = 0
-    while end < most - start and old[-1 - end] is new[-1 - end]:
-        end += 1
-    return start, end
+    start = _first(map(operator.is_not, old, new), most)
+    return start, _first(map(operator.is_not, reversed(old), reversed(new)), most - start)
+
+
+def _first(flags: Iterator[bool], most: int) -> int:
+    """Where the first true one of *flags* is, *most* at most. Without a loop in Python."""
+    return min(next(compress(count(), flags), most), most)

@@ -99,6 +99,8 @@ class Snapshot:
     """Everything that the proxies of one key should have. Never mutated: ``with_resources`` gives a new one."""
 
     by_type: Mapping[TypeUrl, Mapping[str, Resource]] = field(default_factory=dict)
+    _versions: dict[TypeUrl, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _version_texts: dict[TypeUrl, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> Snapshot:
@@ -134,14 +136,6 @@ class Snapshot:
         snapshot = Snapshot(by_type)
         snapshot._versions.update(versions)  # what they were found from is known: a change costs what it changes
         return snapshot
-
-    @cached_property
-    def _versions(self) -> dict[TypeUrl, int]:
-        return {}
-
-    @cached_property
-    def _version_texts(self) -> dict[TypeUrl, str]:
-        return {}
 
     def type_version(self, type_url: TypeUrl) -> str:
         """SotW ``version_info`` of a type: changes when, and only when, a resource of it changes (XDS_RULES 7)."""

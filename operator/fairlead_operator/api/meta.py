@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, NamedTuple
 
@@ -54,9 +55,15 @@ def ref_of(raw: Any) -> Ref:
         raise DecodeError(ref, "metadata.name", "is missing")
     if not isinstance(namespace, str):
         raise DecodeError(ref, "metadata.namespace", "must be a string")
-    if not _NAME.fullmatch(name):
+    return _checked(ref)
+
+
+@functools.lru_cache(maxsize=4096)
+def _checked(ref: Ref) -> Ref:
+    """Remembered, as the same few objects change again and again. Raises DecodeError."""
+    if not _NAME.fullmatch(ref.name):
         raise DecodeError(ref, "metadata.name", "must be lower case letters, digits, - and . (RFC 1123)")
-    if not _NAMESPACE.fullmatch(namespace):
+    if not _NAMESPACE.fullmatch(ref.namespace):
         raise DecodeError(ref, "metadata.namespace", "must be lower case letters, digits and - (RFC 1123)")
     return ref
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
-from fairlead_operator.api.core import read_grant, read_secret, read_service, read_slice
+from fairlead_operator.api.core import read_grant, read_secret, read_service
 from fairlead_operator.api.meta import DecodeError, ref_of
 from fairlead_operator.api.objects import InvalidPolicy, read_backend, read_policy
+from fairlead_operator.api.slices import read_slice
 
 KINDS = frozenset(
     {"LoadBalancerPolicy", "Backend", "Service", "EndpointSlice", "Pod", "Node", "Secret", "ReferenceGrant"}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead_operator.api.core import SliceEndpoint
 from fairlead_operator.api.meta import Ref
+from fairlead_operator.api.slices import SliceEndpoint
 from fairlead_operator.events.limit import ALL_BURST, ALL_EVERY, BURST, EVERY, LONGEST, SAME, Limit
 from fairlead_operator.events.transitions import Transition, transitions
 from fairlead_operator.events.writer import EventWriter, manifest

@@ -7,7 +7,7 @@ import datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairlead_operator.api.core import read_slice
+from fairlead_operator.api.slices import read_slice
 from fairlead_operator.bindings import load_assignment
 from fairlead_operator.flaps import MEMORY, Flaps
 from fairlead_operator.health import NEVER, assess, until

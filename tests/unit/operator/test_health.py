@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from fairlead_operator import health
-from fairlead_operator.api.core import EndpointSlice, SliceEndpoint, read_slice
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.pod_status import PodState, Restarts
+from fairlead_operator.api.slices import EndpointSlice, SliceEndpoint, read_slice
 from fairlead_operator.nodes import Lost
 from fairlead_operator.world import World
 from fairlead_xds.features.endpoints import Endpoints, Health

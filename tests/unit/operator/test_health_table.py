@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fairlead_operator import health
-from fairlead_operator.api.core import SliceEndpoint
 from fairlead_operator.api.pod_status import PodState, Restarts
+from fairlead_operator.api.slices import SliceEndpoint
 from fairlead_operator.nodes import Lost
 from fairlead_xds.features.endpoints import Endpoints
 from tests.support.health_table import ROWS, Row, policy

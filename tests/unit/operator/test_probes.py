@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead_operator import bindings
-from fairlead_operator.api.core import EndpointSlice, read_slice
 from fairlead_operator.api.pod_status import PodState
 from fairlead_operator.api.probes import Probe, read_probes
+from fairlead_operator.api.slices import EndpointSlice, read_slice
 from fairlead_operator.bindings import asked_otherwise, turns
 from fairlead_operator.probes import Choice, choose
 from fairlead_operator.reconcile import reconcile

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead_operator.api.core import EndpointSlice, read_slice
 from fairlead_operator.api.meta import DecodeError
+from fairlead_operator.api.slices import EndpointSlice, read_slice
 from tests.support.manifests import Raw, endpoint, endpoint_slice
 
 #: What may stand at the end of each path, right and wrong; ``...`` takes it away.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
@@ -25,7 +25,7 @@ _CLUSTER_NAME, _ENDPOINTS, _POLICY, _LOCALITY, _LB_ENDPOINTS, _PRIORITY = 1, 2, 
 Group = tuple[int, str]
 """Priority and zone: what is a ``LocalityLbEndpoints``."""
 
-address_and_port, group, _HEALTH = operator.itemgetter(0, 1), operator.itemgetter(6, 4), operator.itemgetter(2)
+address_and_port, group = operator.itemgetter(0, 1), operator.itemgetter(6, 4)
 
 
 def cluster_load_assignment(assignment: LoadAssignment) -> bytes:
@@ -33,16 +33,17 @@ def cluster_load_assignment(assignment: LoadAssignment) -> bytes:
     groups: dict[Group, list[bytes]] = {}
     for endpoint in sorted(assignment.endpoints, key=address_and_port):
         groups.setdefault(group(endpoint), []).append(lb_endpoint(endpoint, assignment.named))
-    return assembled(assignment, groups)
+    degraded = any(endpoint.health is Health.DEGRADED for endpoint in assignment.endpoints)
+    return assembled(assignment, {key: b"".join(parts) for key, parts in groups.items()}, degraded=degraded)
 
 
-def assembled(assignment: LoadAssignment, groups: Mapping[Group, Iterable[bytes]]) -> bytes:
-    """The same, of bytes that there are already: those of *assignment*'s endpoints, in order."""
+def assembled(assignment: LoadAssignment, groups: Mapping[Group, bytes], *, degraded: bool) -> bytes:
+    """The same, of what is known of *assignment*'s endpoints already: the bytes of each group, and whether one is degraded."""
     parts = [delimited(_CLUSTER_NAME, assignment.name.encode())]
     for priority, zone in sorted(groups):
-        body = _locality(zone) + b"".join(groups[priority, zone])
+        body = _locality(zone) + groups[priority, zone]
         parts.append(delimited(_ENDPOINTS, body + (tag(_PRIORITY, VARINT) + varint(priority) if priority else b"")))
-    if Health.DEGRADED in map(_HEALTH, assignment.endpoints):
+    if degraded:
         # One healthy endpoint is enough for all traffic: Envoy's factor of 140 %, or that of the failover, would give degraded
         # endpoints a share as soon as fewer than 71 % are healthy.
         parts.append(_overprovisioned(max(140, 100 * len(assignment.endpoints))))

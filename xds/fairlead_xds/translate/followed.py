@@ -7,8 +7,10 @@ property test holds this against it.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from typing import Final
 
+from fairlead_xds.features.endpoints import Health
 from fairlead_xds.model import Endpoint, LoadAssignment
 from fairlead_xds.runs import common_ends
 from fairlead_xds.translate import endpoints
@@ -19,16 +21,49 @@ _MOST: Final = 32
 _Key = tuple[str, int]
 
 
+class _Group:
+    """The endpoints of one priority and zone: their addresses, sorted, the bytes that belong to them, and those together."""
+
+    __slots__ = ("_joined", "keys", "parts")
+
+    def __init__(self) -> None:
+        self.keys: list[_Key] = []
+        self.parts: list[bytes] = []
+        self._joined: bytes | None = None
+
+    def put(self, key: _Key, part: bytes) -> bool:
+        """False: the address is there already, which is nothing that a Service has."""
+        at = bisect_left(self.keys, key)
+        if self.keys[at : at + 1] == [key]:
+            return False
+        self.keys.insert(at, key)
+        self.parts.insert(at, part)
+        self._joined = None
+        return True
+
+    def drop(self, key: _Key) -> None:
+        at = bisect_left(self.keys, key)
+        del self.keys[at], self.parts[at]
+        self._joined = None
+
+    def joined(self) -> bytes:
+        """Joined again only where something has changed."""
+        if self._joined is None:
+            self._joined = b"".join(self.parts)
+        return self._joined
+
+
 class _Form:
-    """A load assignment taken apart: each group's addresses, sorted, and the bytes that belong to them."""
+    """A load assignment taken apart."""
 
     def __init__(self, all_endpoints: tuple[Endpoint, ...], *, named: bool) -> None:
         self.endpoints, self.named = all_endpoints, named
-        self._groups: dict[endpoints.Group, tuple[list[_Key], list[bytes]]] = {}
+        self.degraded = sum(endpoint.health is Health.DEGRADED for endpoint in all_endpoints)
+        self._groups: dict[endpoints.Group, _Group] = defaultdict(_Group)
         for endpoint in sorted(all_endpoints, key=endpoints.address_and_port):
-            keys, parts = self._groups.setdefault(endpoints.group(endpoint), ([], []))
-            keys.append(endpoint[:2])
-            parts.append(endpoints.lb_endpoint(endpoint, named))
+            group = self._groups[endpoints.group(endpoint)]
+            group.keys.append(endpoint[:2])
+            group.parts.append(endpoints.lb_endpoint(endpoint, named))
 
     def follow(self, all_endpoints: tuple[Endpoint, ...]) -> bool:
         """Become the form of *all_endpoints*. False: too much has changed, and this is of no use any more."""
@@ -37,21 +72,18 @@ class _Form:
         if max(len(old), len(new)) > _MOST:
             return False
         for endpoint in old:
-            keys, parts = self._groups[endpoints.group(endpoint)]
-            at = bisect_left(keys, endpoint[:2])
-            del keys[at], parts[at]
+            self._groups[endpoints.group(endpoint)].drop(endpoint[:2])
+            self.degraded -= endpoint.health is Health.DEGRADED
         for endpoint in new:
-            keys, parts = self._groups.setdefault(endpoints.group(endpoint), ([], []))
-            at = bisect_left(keys, endpoint[:2])
-            if keys[at : at + 1] == [endpoint[:2]]:  # an address that is there twice: nothing that a Service has
+            part = endpoints.lb_endpoint(endpoint, self.named)
+            if not self._groups[endpoints.group(endpoint)].put(endpoint[:2], part):
                 return False
-            keys.insert(at, endpoint[:2])
-            parts.insert(at, endpoints.lb_endpoint(endpoint, self.named))
+            self.degraded += endpoint.health is Health.DEGRADED
         self.endpoints = all_endpoints
         return True
 
-    def parts(self) -> dict[endpoints.Group, list[bytes]]:
-        return {group: parts for group, (_, parts) in self._groups.items() if parts}
+    def groups(self) -> dict[endpoints.Group, bytes]:
+        return {key: group.joined() for key, group in self._groups.items() if group.parts}
 
 
 class Followed:
@@ -65,7 +97,7 @@ class Followed:
         form = self._forms.get(assignment.name)
         if form is None or form.named != assignment.named or not form.follow(assignment.endpoints):
             form = self._forms[assignment.name] = _Form(assignment.endpoints, named=assignment.named)
-        return endpoints.assembled(assignment, form.parts())
+        return endpoints.assembled(assignment, form.groups(), degraded=form.degraded > 0)
 
     def forget(self) -> None:
         """Whatever comes next is taken apart anew."""
