@@ -48,7 +48,7 @@ async def alone(services: int, *, quick: bool) -> list[Figure]:
         for streams in STREAMS[1:]:
             await clients.ask("connect", port=port, streams=streams)
             await server.ask("push", times=2)
-            spent = await server.ask("push", times=4 if quick else 20)
+            spent = await server.ask("push", times=12 if quick else 60)
             samples = [cpu / streams * 1e6 for cpu in spent["cpu"]]
             what = "a push and its answer, gRPC alone"
             figures.append(Figure(what=what, services=0, streams=streams, unit="µs CPU", samples=samples))
@@ -56,7 +56,7 @@ async def alone(services: int, *, quick: bool) -> list[Figure]:
 
 
 async def _with(server: Child, clients: Child, services: int, streams: int, *, quick: bool) -> list[Figure]:
-    runs = {1: 50, 100: 20, 500: 10}[streams] // (5 if quick else 1)
+    runs = {1: 50, 100: 60, 500: 30}[streams] // (5 if quick else 1)
 
     def figure(what: str, unit: str, samples: Any, target: float | None = None) -> Figure:
         return Figure(what=what, services=services, streams=streams, unit=unit, samples=samples, target=target)
