@@ -1,4 +1,4 @@
-"""``python -m e2e.bench [--json FILE] [--rounds N]``: measures in the cluster that runs (`make cluster`), prints a table.
+"""``python -m e2e.bench [--json FILE]``: measures in the cluster that runs (`make cluster`), prints a table.
 
 It ends with 0 whatever the figures are; the table says which targets were missed.
 """
@@ -24,8 +24,9 @@ from e2e.support.site import Site
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m e2e.bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", type=pathlib.Path, help="write the figures there too")
-    parser.add_argument("--rounds", type=int, default=10, help="of five pods each, that come and go; 0: without them")
     parser.add_argument("--routes", type=int, default=40, help="how many are applied")
+    parser.add_argument("--pods", type=int, default=50, help="how many come and go, one after the other")
+    parser.add_argument("--together", type=int, default=4, help="how often five pods come and go at once")
     asked = parser.parse_args()
     # Also a SIGTERM ends the load and the namespace.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -41,12 +42,17 @@ def main() -> int:
         labels = {objects.ACCESS: "edge"}
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         site = Site(cluster, name)
-        site.app("web", replicas=2)
-        figures += _told(routes.measure(site, asked.routes))
+        site.app("web", replicas=2, drain=3)
+        if asked.routes:
+            figures += _told(routes.to_a_new_service(site, asked.routes))
         site.policy({"web": 1})
+        if asked.routes:
+            figures += _told(routes.measure(site, asked.routes))
         load = site.load("--rate", "150", "--clients", "8")
-        if asked.rounds:
-            figures += _told(pods.measure(site, load, asked.rounds))
+        if asked.pods:
+            figures += _told(pods.measure(site, load, asked.pods))
+        if asked.together:
+            figures += _told(pods.together(site, load, asked.together))
         figures += _told(memory.measure(cluster))  # while the sidecar is there
         load.stop()
     print(table(figures))

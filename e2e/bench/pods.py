@@ -7,6 +7,7 @@ the pod become Ready or terminating: what the operator sees at the same time, in
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import ssl
 import threading
@@ -20,23 +21,55 @@ from e2e.support.load import Loads
 from e2e.support.running import is_ready
 from e2e.support.site import Site
 
-#: At once: more, and what is measured is how processes start on the cores that the machine has.
-PODS, BASE = 5, 2
+BASE = 2
+#: Seconds that pods stay as they are: for a request to arrive, however late Kubernetes writes the slice (its controller tries
+#: again after a second when its own caches were behind), and for the machine to rest.
+REST = 1.5
 
 
-def measure(site: Site, load: Loads, rounds: int) -> list[Figure]:
-    """*rounds* times some pods more, then as many less, while *load* runs."""
+def measure(site: Site, load: Loads, count: int) -> list[Figure]:
+    """*count* pods that come and go one after the other, as in a rolling update, while *load* runs."""
+    spread, figures = _series(site, load, rounds=count, at_once=1)
+    return [
+        *figures,
+        _figure(
+            "EndpointSlice change -> all gateways and sidecars have it, p99 (a bucket's bound)",
+            [spread.bound(0.99) * 1000],
+            target=100,
+        ),
+        _figure("… and p50 (a bucket's bound)", [spread.bound(0.5) * 1000]),
+    ]
+
+
+def together(site: Site, load: Loads, rounds: int) -> list[Figure]:
+    """*rounds* times five pods that start at once. What that takes of the machine's cores is most of these figures."""
+    spread, figures = _series(site, load, rounds=rounds, at_once=5)
+    return [
+        *(dataclasses.replace(figure, what=f"five pods at once: {figure.what}") for figure in figures),
+        _figure("five pods at once: EndpointSlice change, p99 (a bucket's bound)", [spread.bound(0.99) * 1000]),
+    ]
+
+
+def _figure(what: str, samples: list[float], *, target: float | None = None) -> Figure:
+    return Figure(what=what, services=1, unit="ms", samples=samples, target=target)
+
+
+def _series(site: Site, load: Loads, *, rounds: int, at_once: int) -> tuple[Propagation, list[Figure]]:
+    """*rounds* times that many pods more, then as many less."""
     load.more(100)
+    began = time.time()
     before = Propagation.read(site.cluster)
     with _Watch(site) as watch:
-        for _ in range(rounds):
-            site.scale("web", BASE + PODS)
-            time.sleep(2)
+        for number in range(1, rounds + 1):
+            site.scale("web", BASE + at_once)
+            site.cluster.wait_for(lambda: len(watch.ready) >= number * at_once, "the pods are ready")  # noqa: B023
+            time.sleep(REST)
             site.scale("web", BASE)
             # The pods serve on while they drain: whoever still gets requests then is seen.
-            site.cluster.wait_for(lambda: len(site.pods("web")) == BASE, "the pods are gone", seconds=60)
+            site.cluster.wait_for(lambda: len(site.pods("web")) == BASE, "the pods are gone")
+            time.sleep(REST)
     spread = Propagation.read(site.cluster).since(before)
-    report = load.seen()
+    report = load.seen().after(began)
     first: dict[str, float] = {}
     last: dict[str, float] = {}
     for request in sorted(report.requests, key=lambda request: request.began):
@@ -47,17 +80,9 @@ def measure(site: Site, load: Loads, rounds: int) -> list[Figure]:
     left = [max(0.0, last[pod] - at) * 1000 for pod, at in watch.ending.items() if pod in last]
     print(f"pods: {report.words()}; {len(report.failed)} failed", flush=True)
     print(f"slices: {spread.words()}", flush=True)
-    return [
-        Figure(what="pod Ready -> first request at it", services=1, unit="ms", samples=reached or [float("inf")]),
-        Figure(what="pod terminating -> last request at it", services=1, unit="ms", samples=left or [float("inf")]),
-        Figure(
-            what="EndpointSlice change -> all gateways and sidecars have it, p99 (a bucket's bound)",
-            services=1,
-            unit="ms",
-            samples=[spread.bound(0.99) * 1000],
-            target=100,
-        ),
-        Figure(what="… and p50 (a bucket's bound)", services=1, unit="ms", samples=[spread.bound(0.5) * 1000]),
+    return spread, [
+        _figure("pod Ready -> first request at it", reached or [float("inf")]),
+        _figure("pod terminating -> last request at it", left or [float("inf")]),
     ]
 
 
