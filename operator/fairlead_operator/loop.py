@@ -133,7 +133,7 @@ class ControlPlane:
         self._status = HoldOff(STATUS_QUIET, STATUS_LONGEST)
         self._settle, self._status_from = settle, 0.0
         self._now = now
-        self._turns = Turns(self.world)
+        self._turns = Turns(self.world, self._wall)
         self._damping = Damping()
         self._assignments = Assignments(self.world)
         self._serves, self.served_at = asyncio.Event(), 0.0
@@ -148,7 +148,7 @@ class ControlPlane:
 
     def apply(self, raw: dict[str, Any]) -> None:
         """Take in one object. One that cannot be read is logged and leaves everything as it was."""
-        self.world.now = self._now().timestamp()
+        self.world.now = self._wall()
         try:
             changed = self.world.apply(raw)
         except DecodeError as error:
@@ -163,7 +163,7 @@ class ControlPlane:
 
     def delete(self, ref: Ref) -> None:
         """Forget one object."""
-        self.world.now = self._now().timestamp()
+        self.world.now = self._wall()
         self.errors.pop(ref, None)
         changed = self.world.delete(ref)
         if ref.kind == "LoadBalancerPolicy":
@@ -258,7 +258,7 @@ class ControlPlane:
 
     def _take_turns(self, now: float) -> None:
         """Services with an endpoint that was held back, and whose time has come: as if it had changed."""
-        for service in self._turns.take(self._now().timestamp()):
+        for service in self._turns.take():
             self._mark_endpoints((service,), f"an endpoint of {service} that was held back", now)
         for service, held in self._damping.take(now).items():
             self._mark_endpoints((service,), f"{service}, which changes again and again", now, since=held.since)
@@ -270,12 +270,12 @@ class ControlPlane:
         self._endpoints.mark(now)
 
     def _next_turn(self) -> float | None:
-        wait = self._turns.wait(self._now().timestamp())
+        wait = self._turns.wait()
         return None if wait is None else self._time() + wait
 
     def run_config(self) -> None:
         """The config lane: everything, from nothing."""
-        self.world.now = self._now().timestamp()
+        self.world.now = self._wall()
         self._config.ran(self._time())
         self._endpoints.ran()
         self._services.clear()
@@ -314,7 +314,7 @@ class ControlPlane:
 
     def run_endpoints(self) -> None:
         """The endpoint lane: the load assignments of the Services that changed, and nothing else."""
-        self.world.now = self._now().timestamp()
+        self.world.now = self._wall()
         self._endpoints.ran()
         services, self._services = self._services, {}
         cause = self._for_endpoints.take(self._time())
@@ -432,6 +432,10 @@ class ControlPlane:
         if again:
             self._config.mark(self._time())
         self._on_surveyed()
+
+    def _wall(self) -> float:
+        """Seconds since the epoch."""
+        return self._now().timestamp()
 
     @staticmethod
     def _time() -> float:

@@ -99,8 +99,8 @@ class Progress:
         """
         versions = {
             (type_url, name): resource.version if (resource := snapshot.get(type_url, name)) is not None else None
-            for type_url in TypeUrl
-            for name in changes.names(type_url)
+            for type_url, names in changes.before.items()
+            for name in names
         }
         wanted = {named: version for named, version in versions.items() if version is not None} or versions
         waiting = {proxy for proxy in proxies if not _kept(proxy, wanted)}

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fairlead_operator import bindings
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.health import NEVER
@@ -17,10 +19,10 @@ _SHORTEST = 0.01
 
 
 class Turns:
-    """One for a control plane. Times are seconds since the epoch."""
+    """One for a control plane. Times are seconds since the epoch, as *now* tells them."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, now: Callable[[], float]) -> None:
+        self._world, self._now = world, now
         self._at: dict[Ref, float] = {}
 
     def reconciled(self, done: Reconciled) -> None:
@@ -41,17 +43,18 @@ class Turns:
         else:
             self._at.pop(service, None)
 
-    def take(self, now: float) -> list[Ref]:
+    def take(self) -> list[Ref]:
         """Those whose time has come; they are not told of again."""
         if not self._at:
             return []
+        now = self._now()
         due = [service for service, turn in self._at.items() if turn <= now]
         for service in due:
             del self._at[service]
         return due
 
-    def wait(self, now: float) -> float | None:
+    def wait(self) -> float | None:
         """Seconds until ``take`` may have something; ``None``: nobody is held back."""
         if not self._at:
             return None
-        return min(_LONGEST, max(_SHORTEST, min(self._at.values()) - now))
+        return min(_LONGEST, max(_SHORTEST, min(self._at.values()) - self._now()))

@@ -47,7 +47,16 @@ def ref_of(raw: Any) -> Ref:
         raise DecodeError(Ref("?", "", ""), "", f"an object was expected, not {type(raw).__name__}")
     metadata = raw.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    kind, namespace, name = raw.get("kind"), metadata.get("namespace") or "default", metadata.get("name")
+    said = raw.get("kind"), metadata.get("namespace") or "default", metadata.get("name")
+    try:
+        return _ref(*said)
+    except TypeError:  # a list or a mapping, of which nothing can be remembered
+        return _ref.__wrapped__(*said)
+
+
+@functools.lru_cache(maxsize=4096)
+def _ref(kind: Any, namespace: Any, name: Any) -> Ref:
+    """Remembered, as the same objects change again and again. Raises DecodeError."""
     ref = Ref(_text(kind) or "?", _text(namespace), _text(name))
     if not isinstance(kind, str) or not kind:
         raise DecodeError(ref, "kind", "is missing")
@@ -55,15 +64,9 @@ def ref_of(raw: Any) -> Ref:
         raise DecodeError(ref, "metadata.name", "is missing")
     if not isinstance(namespace, str):
         raise DecodeError(ref, "metadata.namespace", "must be a string")
-    return _checked(ref)
-
-
-@functools.lru_cache(maxsize=4096)
-def _checked(ref: Ref) -> Ref:
-    """Remembered, as the same few objects change again and again. Raises DecodeError."""
-    if not _NAME.fullmatch(ref.name):
+    if not _NAME.fullmatch(name):
         raise DecodeError(ref, "metadata.name", "must be lower case letters, digits, - and . (RFC 1123)")
-    if not _NAMESPACE.fullmatch(ref.namespace):
+    if not _NAMESPACE.fullmatch(namespace):
         raise DecodeError(ref, "metadata.namespace", "must be lower case letters, digits and - (RFC 1123)")
     return ref
 
