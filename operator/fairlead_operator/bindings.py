@@ -217,16 +217,14 @@ def _apart(endpoint: SliceEndpoint, port: int, verdict: health.Verdict) -> healt
 
 def turns(world: World, binding: Binding) -> float:
     """When one of its endpoints is judged otherwise though nothing was heard: seconds since the epoch."""
-    told = choose(world, binding).until if binding.active is not None and binding.active.of_probe else health.NEVER
-    return min(
-        told,
-        *(
-            health.until(_assess(world, one.source, one.port_name, binding.endpoints))
-            if _concerned(world, one.source, binding.endpoints)
-            else health.NEVER
-            for one in (Fallback(binding.source, binding.port_name), *binding.fallbacks)
-        ),
-    )
+    found = [
+        health.until(_assess(world, one.source, one.port_name, binding.endpoints))
+        for one in (Fallback(binding.source, binding.port_name), *binding.fallbacks)
+        if _concerned(world, one.source, binding.endpoints)
+    ]
+    if binding.active is not None and binding.active.of_probe:
+        found.append(choose(world, binding).until)
+    return min(found, default=health.NEVER)
 
 
 def _concerned(world: World, source: Ref, policy: Endpoints) -> bool:

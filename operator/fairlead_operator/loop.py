@@ -142,6 +142,7 @@ class ControlPlane:
         self._assigned: dict[str, LoadAssignment] = {}
         self._for_config, self._for_endpoints = Causes(), Causes()
         self._timer: asyncio.Handle | None = None
+        self._comes = 0.0
         self._synced = False
 
     # --- from the sources
@@ -247,14 +248,23 @@ class ControlPlane:
             self.run_status()
         lanes = (self._endpoints.due(), self._config.due(), self._status_due(), self._next_turn(), self._damping.due())
         dues = [due for due in lanes if due is not None]
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._call_at(min(dues)) if dues else None
+        if dues:
+            self._come_back(min(dues))
 
-    def _call_at(self, due: float) -> asyncio.Handle:
-        """Come back at *due*, in time: a timer waits for a whole millisecond at least."""
+    def _come_back(self, due: float) -> None:
+        """At *due*, in time: a timer waits for a whole millisecond at least. Or sooner, and then look again."""
+        if self._timer is not None:
+            if self._comes <= due:  # as in a burst, in which each change puts off what it makes due
+                return
+            self._timer.cancel()
         loop = asyncio.get_running_loop()
-        return loop.call_soon(self._run_due) if due - self._time() < CLOSE else loop.call_at(due, self._run_due)
+        close = due - self._time() < CLOSE
+        self._timer = loop.call_soon(self._came) if close else loop.call_at(due, self._came)
+        self._comes = due
+
+    def _came(self) -> None:
+        self._timer = None
+        self._run_due()
 
     def _take_turns(self, now: float) -> None:
         """Services with an endpoint that was held back, and whose time has come: as if it had changed."""

@@ -193,7 +193,7 @@ class _Scene:
         self.wire.deliver()
         while (due := self._due()) <= end:
             self.plane.clock = max(self.plane.clock, due)
-            self.plane._run_due()
+            self.plane._came()
             self.wire.deliver()
         self.plane.clock = end
 

@@ -509,3 +509,20 @@ async def test_an_endpoint_that_was_held_back_is_judged_again_when_its_time_has_
     assert degraded() == 0
     assert scene.plane._next_turn() is None
     assert bodies(scene.current()) == bodies(snapshots(scene.plane.world)["edge"])
+
+
+async def test_changes_that_put_off_what_is_due_leave_the_timer_as_it_is() -> None:
+    """It comes sooner then, and looks again: nothing that is due is forgotten, and a burst makes no timers."""
+    scene = Scene(SITE, service("web"), endpoint_slice("web", 8080, [endpoint("10.0.0.1")]))
+    scene.connect()
+    scene.plane._run_due()
+    for number in range(2, 6):
+        scene.plane.apply(endpoint_slice("web", 8080, [endpoint(f"10.0.0.{number}")]))
+        if number > 3:
+            assert scene.plane._timer is timer
+        timer = scene.plane._timer
+    assert timer is not None
+    scene.plane._came()  # as the timer does
+    dues = (scene.plane._endpoints.due(), scene.plane._status.due())
+    assert scene.plane._comes == min(due for due in dues if due is not None)
+    assert scene.plane._timer is not timer
