@@ -524,4 +524,5 @@ async def test_changes_that_put_off_what_is_due_leave_the_timer_as_it_is() -> No
     scene.plane._came()  # as the timer does
     dues = (scene.plane._endpoints.due(), scene.plane._status.due())
     assert scene.plane._comes == min(due for due in dues if due is not None)
-    assert scene.plane._timer not in (None, timers[3])
+    assert scene.plane._timer is not None
+    assert scene.plane._timer is not timers[3]
