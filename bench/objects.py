@@ -46,7 +46,7 @@ def endpoint_slice(number: int, turn: int = 0) -> dict[str, Any]:
         "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
         "endpoints": [
             {
-                "addresses": [f"10.{number // 256}.{number % 256}.{host}"],
+                "addresses": [f"10.{number // 256 + (turn // 100 if host >= 100 else 0)}.{number % 256}.{host}"],
                 "conditions": {"ready": True, "serving": True, "terminating": False},
                 "nodeName": f"node-{host % 10}",
                 "zone": f"zone-{host % 3}",

@@ -25,15 +25,17 @@ BASE = 2
 #: Seconds that pods stay as they are: for a request to arrive, however late Kubernetes writes the slice (its controller tries
 #: again after a second when its own caches were behind), and for the machine to rest.
 REST = 1.5
+#: Seconds that a series may take.
+LONGEST = 3600
 
 
 def measure(site: Site, load: Loads, count: int) -> list[Figure]:
     """*count* pods that come and go one after the other, as in a rolling update, while *load* runs."""
     spread, figures = _series(site, load, rounds=count, at_once=1)
     return [
-        *figures,
+        *(dataclasses.replace(figure, what=f"one pod at a time: {figure.what}") for figure in figures),
         _figure(
-            "EndpointSlice change -> all gateways and sidecars have it, p99 (a bucket's bound)",
+            "one pod at a time: EndpointSlice change -> all gateways and sidecars, p99 (a bucket's bound)",
             [spread.bound(0.99) * 1000],
             target=100,
         ),
@@ -76,12 +78,14 @@ def _series(site: Site, load: Loads, *, rounds: int, at_once: int) -> tuple[Prop
         if request.pod:
             first.setdefault(request.pod, request.began)
             last[request.pod] = request.began
-    reached = [(first[pod] - at) * 1000 for pod, at in watch.ready.items() if pod in first]
-    left = [max(0.0, last[pod] - at) * 1000 for pod, at in watch.ending.items() if pod in last]
+    reached = [(first.get(pod, float("inf")) - at) * 1000 for pod, at in watch.ready.items()]
+    left = [
+        max(0.0, last[pod] - at) * 1000 for pod, at in watch.ending.items() if pod in last
+    ]  # one never asked has none
     print(f"pods: {report.words()}; {len(report.failed)} failed", flush=True)
     print(f"slices: {spread.words()}", flush=True)
     return spread, [
-        _figure("pod Ready -> first request at it", reached or [float("inf")]),
+        _figure("pod Ready -> first request at it", reached),
         _figure("pod terminating -> last request at it", left or [float("inf")]),
     ]
 
@@ -97,8 +101,8 @@ class _Watch:
         listed = cluster.request("GET", f"{path}?labelSelector=app%3Dweb")
         self._old = {pod["metadata"]["name"] for pod in listed["items"]}
         version = listed["metadata"]["resourceVersion"]
-        url = f"{cluster.url}{path}?labelSelector=app%3Dweb&watch=1&resourceVersion={version}&timeoutSeconds=900"
-        self._response = urllib.request.urlopen(url, context=cluster.tls, timeout=900)
+        url = f"{cluster.url}{path}?labelSelector=app%3Dweb&watch=1&resourceVersion={version}&timeoutSeconds={LONGEST}"
+        self._response = urllib.request.urlopen(url, context=cluster.tls, timeout=LONGEST)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._over = False
 

@@ -40,7 +40,7 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     Attributes:
         gathers: gRPC's socket was recognized.
-        calmed: its thread was recognized, and the kernel agreed.
+        calmed: its thread was recognized, and runs as SCHED_BATCH.
     """
 
     gathers = False
@@ -84,7 +84,7 @@ def _calm() -> bool:
             with contextlib.suppress(OSError):  # not allowed to: as before
                 if os.sched_getscheduler(thread.native_id) == os.SCHED_OTHER:
                     os.sched_setscheduler(thread.native_id, os.SCHED_BATCH, os.sched_param(0))
-                calmed = True
+                calmed = os.sched_getscheduler(thread.native_id) == os.SCHED_BATCH
     return calmed
 
 

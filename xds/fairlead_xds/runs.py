@@ -11,6 +11,8 @@ def common_ends(old: Sequence[object], new: Sequence[object]) -> tuple[int, int]
     """How many items at the start, and how many of the rest at the end, are the same objects."""
     most = min(len(old), len(new))
     start = _first(map(operator.is_not, old, new), most)
+    if start == most:
+        return start, 0
     return start, _first(map(operator.is_not, reversed(old), reversed(new)), most - start)
 
 

@@ -54,14 +54,21 @@ class _Group:
 
 
 class _Form:
-    """A load assignment taken apart."""
+    """A load assignment taken apart.
+
+    Attributes:
+        degraded: how many of its endpoints are.
+        twice: an address is there more than once in a group, which nothing that a Service has is: not to be followed.
+    """
 
     def __init__(self, all_endpoints: tuple[Endpoint, ...], *, named: bool) -> None:
         self.endpoints, self.named = all_endpoints, named
         self.degraded = sum(endpoint.health is Health.DEGRADED for endpoint in all_endpoints)
+        self.twice = False
         self._groups: dict[endpoints.Group, _Group] = defaultdict(_Group)
         for endpoint in sorted(all_endpoints, key=endpoints.address_and_port):
             group = self._groups[endpoints.group(endpoint)]
+            self.twice |= group.keys[-1:] == [endpoint[:2]]
             group.keys.append(endpoint[:2])
             group.parts.append(endpoints.lb_endpoint(endpoint, named))
 
@@ -94,9 +101,11 @@ class Followed:
 
     def encode(self, assignment: LoadAssignment) -> bytes:
         """As ``cluster_load_assignment``."""
-        form = self._forms.get(assignment.name)
+        form = self._forms.pop(assignment.name, None)  # one that fails half-way is of no use any more
         if form is None or form.named != assignment.named or not form.follow(assignment.endpoints):
-            form = self._forms[assignment.name] = _Form(assignment.endpoints, named=assignment.named)
+            form = _Form(assignment.endpoints, named=assignment.named)
+        if not form.twice:
+            self._forms[assignment.name] = form
         return endpoints.assembled(assignment, form.groups(), degraded=form.degraded > 0)
 
     def forget(self) -> None:
