@@ -5,6 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
+
+#: Most seconds between two looks for an API server that is not there: to be behind for longer than it was gone is worse
+#: than the few requests that this costs.
+RECONNECT: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -25,3 +30,11 @@ class Backoff:
     def reset(self) -> None:
         """It works again."""
         self._failures = 0
+
+
+def backoffs(first: float, longest: float) -> tuple[Backoff, Backoff]:
+    """For what an API server answers, and for one that is not there.
+
+    Two, because one that comes back refuses the first requests: after an outage those are no long row of failures.
+    """
+    return Backoff(first, longest), Backoff(first, min(longest, RECONNECT))

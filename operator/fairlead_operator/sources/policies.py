@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from fairlead_operator.api.meta import Ref, ref_of
-from fairlead_operator.sources.backoff import Backoff
+from fairlead_operator.sources.backoff import backoffs
 from fairlead_operator.sources.client import CONNECTION_ERRORS, JSON, METADATA_LIST, ApiError, KubeClient
 from fairlead_operator.sources.files import Sink
-from fairlead_operator.sources.reflector import RECONNECT
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ class PolicySource:
         self._client, self._sink, self._every = client, sink, sweep
         self._book = PolicyBook()
         self._wanted = asyncio.Event()
-        self._backoff = Backoff(*backoff)
+        self._backoff, self._reconnect = backoffs(*backoff)
         self._trouble = False
 
     def event(self, kind: str | None, raw: dict[str, Any]) -> None:
@@ -128,8 +127,8 @@ class PolicySource:
                     await self._list()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and tried again
                 self._failed(error)
-                longest = RECONNECT if isinstance(error, CONNECTION_ERRORS) else float("inf")
-                await asyncio.sleep(min(longest, self._backoff.next()))
+                away = isinstance(error, CONNECTION_ERRORS)
+                await asyncio.sleep((self._reconnect if away else self._backoff).next())
                 continue
             self._works()
             with contextlib.suppress(TimeoutError):  # no wait_for: on Python 3.11 it swallows a cancellation
@@ -197,6 +196,7 @@ class PolicySource:
 
     def _works(self) -> None:
         self._backoff.reset()
+        self._reconnect.reset()
         if self._trouble:
             log.info("%s: listed again", PLURAL)
         self._trouble = False

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fairlead_operator.api.meta import API_VERSION, ref_of
-from fairlead_operator.sources.backoff import Backoff
+from fairlead_operator.sources.backoff import backoffs
 from fairlead_operator.sources.client import CONNECTION_ERRORS, JSON, METADATA, METADATA_LIST, ApiError, KubeClient
 from fairlead_operator.sources.files import Sink
 from fairlead_operator.sources.mirror import Apply, Delete, ExpiredError, Kind, Mirror
@@ -32,9 +32,6 @@ KINDS: Final = (
     Kind("Pod", "v1", "pods", selector="status.phase!=Succeeded,status.phase!=Failed", annotations=True, page=100),
     Kind("Node", "v1", "nodes", page=100),
 )
-#: Most seconds between two looks for an API server that is not there: to be behind for longer than it was gone is worse
-#: than the few requests that this costs.
-RECONNECT: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +74,7 @@ class Reflector:
         self._kind, self._client, self._sink = kind, client, sink
         self._timings = timings or Timings()
         self._mirror = Mirror(kind)
-        self._backoff = Backoff(*self._timings.backoff)
+        self._backoff, self._reconnect = backoffs(*self._timings.backoff)
         self._trouble = ""
         self._on_back = on_back
 
@@ -89,7 +86,7 @@ class Reflector:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            delay, longest = 0.0, float("inf")
+            delay, backoff = 0.0, self._backoff
             try:
                 if not self._mirror.version:
                     await self._list()
@@ -98,7 +95,7 @@ class Reflector:
                 self._mirror.version = ""
             except CONNECTION_ERRORS as error:  # the watch goes on from where it was
                 self._failed(error)
-                longest = RECONNECT
+                backoff = self._reconnect
             except ApiError as error:
                 self._mirror.version = ""
                 delay = error.retry_after
@@ -109,7 +106,7 @@ class Reflector:
             except Exception as error:  # noqa: BLE001 - a watch must not end: what is wrong is told, and all is listed anew
                 self._mirror.version = ""
                 self._failed(error)
-            await asyncio.sleep(max(delay, min(longest, self._backoff.next())))
+            await asyncio.sleep(max(delay, backoff.next()))
 
     async def _list(self) -> None:
         query = {"limit": str(self._kind.page), **self._kind.query}
@@ -140,6 +137,7 @@ class Reflector:
         async for event in self._client.watch(self._kind.path, query, silence=self._timings.silence, accept=accept):
             step = self._mirror.event(event)
             self._backoff.reset()
+            self._reconnect.reset()
             self._works()
             if step is not None:
                 self._hand_on(step)

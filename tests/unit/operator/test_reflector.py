@@ -115,3 +115,24 @@ async def test_one_object_that_trips_over_a_bug_does_not_stop_the_others(caplog:
     reflector, sink = await run_until_full(Script(page("a", "bug", "last")))
     assert (sink.names, reflector.failures) == ({"a", "last"}, 0)
     assert "ReferenceGrant shop/bug" in caplog.text
+
+
+async def test_a_long_outage_does_not_make_the_first_refusals_after_it_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API server that comes back answers 503 or 404 at first: that is not the twelfth failure in a row."""
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    script = Script(*[OSError("no route")] * 12, ApiError(503, "starting"), page("last"))
+    reflector = Reflector(GRANT, cast("KubeClient", script), Sink())
+    running = asyncio.create_task(reflector.run())
+    async with asyncio.timeout(10):
+        await reflector.synced.wait()
+    running.cancel()
+    away, refused = slept[:12], slept[12]
+    assert max(away) <= 2.0
+    assert refused <= 0.1
