@@ -7,7 +7,6 @@ the pod become Ready or terminating: what the operator sees at the same time, in
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import ssl
 import threading
@@ -16,6 +15,7 @@ import urllib.request
 from typing import Self
 
 from bench.figure import Figure
+from e2e.bench.figures import milliseconds
 from e2e.bench.metrics import Propagation
 from e2e.support.load import Loads
 from e2e.support.running import is_ready
@@ -31,33 +31,29 @@ LONGEST = 3600
 
 def measure(site: Site, load: Loads, count: int) -> list[Figure]:
     """*count* pods that come and go one after the other, as in a rolling update, while *load* runs."""
-    spread, figures = _series(site, load, rounds=count, at_once=1)
+    spread, figures = _series(site, load, "one pod at a time", rounds=count, at_once=1)
     return [
-        *(dataclasses.replace(figure, what=f"one pod at a time: {figure.what}") for figure in figures),
-        _figure(
+        *figures,
+        milliseconds(
             "one pod at a time: EndpointSlice change -> all gateways and sidecars, p99 (a bucket's bound)",
             [spread.bound(0.99) * 1000],
             target=100,
         ),
-        _figure("… and p50 (a bucket's bound)", [spread.bound(0.5) * 1000]),
+        milliseconds("… and p50 (a bucket's bound)", [spread.bound(0.5) * 1000]),
     ]
 
 
 def together(site: Site, load: Loads, rounds: int) -> list[Figure]:
     """*rounds* times five pods that start at once. What that takes of the machine's cores is most of these figures."""
-    spread, figures = _series(site, load, rounds=rounds, at_once=5)
+    spread, figures = _series(site, load, "five pods at once", rounds=rounds, at_once=5)
     return [
-        *(dataclasses.replace(figure, what=f"five pods at once: {figure.what}") for figure in figures),
-        _figure("five pods at once: EndpointSlice change, p99 (a bucket's bound)", [spread.bound(0.99) * 1000]),
+        *figures,
+        milliseconds("five pods at once: EndpointSlice change, p99 (a bucket's bound)", [spread.bound(0.99) * 1000]),
     ]
 
 
-def _figure(what: str, samples: list[float], *, target: float | None = None) -> Figure:
-    return Figure(what=what, services=1, unit="ms", samples=samples, target=target)
-
-
-def _series(site: Site, load: Loads, *, rounds: int, at_once: int) -> tuple[Propagation, list[Figure]]:
-    """*rounds* times that many pods more, then as many less."""
+def _series(site: Site, load: Loads, how: str, *, rounds: int, at_once: int) -> tuple[Propagation, list[Figure]]:
+    """*rounds* times that many pods more, then as many less; *how* is what the figures are of, for people."""
     load.more(100)
     began = time.time()
     before = Propagation.read(site.cluster)
@@ -79,14 +75,13 @@ def _series(site: Site, load: Loads, *, rounds: int, at_once: int) -> tuple[Prop
             first.setdefault(request.pod, request.began)
             last[request.pod] = request.began
     reached = [(first.get(pod, float("inf")) - at) * 1000 for pod, at in watch.ready.items()]
-    left = [
-        max(0.0, last[pod] - at) * 1000 for pod, at in watch.ending.items() if pod in last
-    ]  # one never asked has none
+    # One that was never asked has no last request.
+    left = [max(0.0, last[pod] - at) * 1000 for pod, at in watch.ending.items() if pod in last]
     print(f"pods: {report.words()}; {len(report.failed)} failed", flush=True)
     print(f"slices: {spread.words()}", flush=True)
     return spread, [
-        _figure("pod Ready -> first request at it", reached),
-        _figure("pod terminating -> last request at it", left or [float("inf")]),
+        milliseconds(f"{how}: pod Ready -> first request at it", reached),
+        milliseconds(f"{how}: pod terminating -> last request at it", left or [float("inf")]),
     ]
 
 

@@ -13,6 +13,7 @@ import urllib.parse
 from typing import Any, Self
 
 from bench.figure import Figure
+from e2e.bench.figures import milliseconds
 from e2e.cluster import install
 from e2e.support import objects
 from e2e.support.running import RunningCluster
@@ -30,21 +31,17 @@ LIMIT = 10.0
 def to_a_new_service(site: Site, count: int) -> list[Figure]:
     """Nothing routes to ``web`` before: a cluster, its endpoints and the route have to reach the gateways, in that order."""
     first, _, _ = _apply(site, count)
-    return [_figure("kubectl apply of the first route to a Service -> first 200", first)]
+    return [milliseconds("kubectl apply of the first route to a Service -> first 200", first)]
 
 
 def measure(site: Site, count: int) -> list[Figure]:
     """Another route to ``web``, which a policy routes to already."""
     first, last, api = _apply(site, count)
     return [
-        _figure("kubectl apply of a route to a Service that is served -> first 200", first, target=30),
-        _figure(f"… -> a 200 on all {POLLERS} connections", last),
-        _figure("of it, the API server's answer to the apply", api),
+        milliseconds("kubectl apply of a route to a Service that is served -> first 200", first, target=30),
+        milliseconds(f"… -> a 200 on all {POLLERS} connections", last),
+        milliseconds("of it, the API server's answer to the apply", api),
     ]
-
-
-def _figure(what: str, samples: list[float], *, target: float | None = None) -> Figure:
-    return Figure(what=what, services=1, unit="ms", samples=samples, target=target)
 
 
 def _apply(site: Site, count: int) -> tuple[list[float], list[float], list[float]]:
