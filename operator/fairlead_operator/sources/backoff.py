@@ -32,9 +32,20 @@ class Backoff:
         self._failures = 0
 
 
-def backoffs(first: float, longest: float) -> tuple[Backoff, Backoff]:
-    """For what an API server answers, and for one that is not there.
+class Backoffs:
+    """For what an API server answers, and for one that is *away*.
 
     Two, because one that comes back refuses the first requests: after an outage those are no long row of failures.
     """
-    return Backoff(first, longest), Backoff(first, min(longest, RECONNECT))
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._answers, self._away = Backoff(first, longest), Backoff(first, min(longest, RECONNECT))
+
+    def next(self, *, away: bool) -> float:
+        """The delay before the next attempt."""
+        return (self._away if away else self._answers).next()
+
+    def reset(self) -> None:
+        """It works again."""
+        self._answers.reset()
+        self._away.reset()

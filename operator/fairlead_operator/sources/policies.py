@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from fairlead_operator.api.meta import Ref, ref_of
-from fairlead_operator.sources.backoff import backoffs
+from fairlead_operator.sources.backoff import Backoffs
 from fairlead_operator.sources.client import CONNECTION_ERRORS, JSON, METADATA_LIST, ApiError, KubeClient
 from fairlead_operator.sources.files import Sink
 
@@ -101,7 +101,7 @@ class PolicySource:
         self._client, self._sink, self._every = client, sink, sweep
         self._book = PolicyBook()
         self._wanted = asyncio.Event()
-        self._backoff, self._reconnect = backoffs(*backoff)
+        self._backoff = Backoffs(*backoff)
         self._trouble = False
 
     def event(self, kind: str | None, raw: dict[str, Any]) -> None:
@@ -127,8 +127,7 @@ class PolicySource:
                     await self._list()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and tried again
                 self._failed(error)
-                away = isinstance(error, CONNECTION_ERRORS)
-                await asyncio.sleep((self._reconnect if away else self._backoff).next())
+                await asyncio.sleep(self._backoff.next(away=isinstance(error, CONNECTION_ERRORS)))
                 continue
             self._works()
             with contextlib.suppress(TimeoutError):  # no wait_for: on Python 3.11 it swallows a cancellation
@@ -196,7 +195,6 @@ class PolicySource:
 
     def _works(self) -> None:
         self._backoff.reset()
-        self._reconnect.reset()
         if self._trouble:
             log.info("%s: listed again", PLURAL)
         self._trouble = False

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fairlead_operator.api.meta import API_VERSION, ref_of
-from fairlead_operator.sources.backoff import backoffs
+from fairlead_operator.sources.backoff import Backoffs
 from fairlead_operator.sources.client import CONNECTION_ERRORS, JSON, METADATA, METADATA_LIST, ApiError, KubeClient
 from fairlead_operator.sources.files import Sink
 from fairlead_operator.sources.mirror import Apply, Delete, ExpiredError, Kind, Mirror
@@ -74,7 +74,7 @@ class Reflector:
         self._kind, self._client, self._sink = kind, client, sink
         self._timings = timings or Timings()
         self._mirror = Mirror(kind)
-        self._backoff, self._reconnect = backoffs(*self._timings.backoff)
+        self._backoff = Backoffs(*self._timings.backoff)
         self._trouble = ""
         self._on_back = on_back
 
@@ -86,7 +86,7 @@ class Reflector:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            delay, backoff = 0.0, self._backoff
+            delay, away = 0.0, False
             try:
                 if not self._mirror.version:
                     await self._list()
@@ -95,7 +95,7 @@ class Reflector:
                 self._mirror.version = ""
             except CONNECTION_ERRORS as error:  # the watch goes on from where it was
                 self._failed(error)
-                backoff = self._reconnect
+                away = True
             except ApiError as error:
                 self._mirror.version = ""
                 delay = error.retry_after
@@ -106,7 +106,7 @@ class Reflector:
             except Exception as error:  # noqa: BLE001 - a watch must not end: what is wrong is told, and all is listed anew
                 self._mirror.version = ""
                 self._failed(error)
-            await asyncio.sleep(max(delay, backoff.next()))
+            await asyncio.sleep(max(delay, self._backoff.next(away=away)))
 
     async def _list(self) -> None:
         query = {"limit": str(self._kind.page), **self._kind.query}
@@ -137,7 +137,6 @@ class Reflector:
         async for event in self._client.watch(self._kind.path, query, silence=self._timings.silence, accept=accept):
             step = self._mirror.event(event)
             self._backoff.reset()
-            self._reconnect.reset()
             self._works()
             if step is not None:
                 self._hand_on(step)
