@@ -1,6 +1,7 @@
 """What kopf does for Fairlead: it tells what happens to policies. Run by ``app`` in a thread of its own.
 
-Handlers are ``on.event`` only: nothing is annotated, and no finalizer blocks a deletion.
+Handlers are ``on.event`` only: nothing is annotated, and no finalizer blocks a deletion. So kopf has no use for what an object
+was before, and does not look for it either (``_NothingBefore``, ``_NoProgress``).
 """
 
 from __future__ import annotations
@@ -48,9 +49,43 @@ def connection(known: Credentials) -> kopf.ConnectionInfo:
     )
 
 
+class _NothingBefore(kopf.DiffBaseStorage):
+    """kopf's own copies each object twice for each event, to compare it with what was handled last: two thirds of its time."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """``on.event`` handlers run once, and have no progress."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def touch(self, **_: Any) -> None:
+        pass
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
 def settings() -> kopf.OperatorSettings:
     """Watches that notice a dead connection, and nothing written to the cluster."""
     result = kopf.OperatorSettings()
+    result.persistence.diffbase_storage = _NothingBefore()
+    result.persistence.progress_storage = _NoProgress()
     result.posting.enabled = False
     result.scanning.disabled = True  # the definition is there before kopf starts; see app
     result.watching.server_timeout = 290

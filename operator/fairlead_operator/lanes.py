@@ -16,7 +16,7 @@ class HoldOff:
     """Waits for quiet, but not for ever: due *quiet* after the last mark, *longest* after the first at the latest.
 
     With *eager*, whoever comes after a rest (no run ended within *longest* before) waits that long only: a single change is
-    not held up for others that do not come, and a burst costs one run more.
+    not held up for others that do not come, and a burst costs one run more. Unless all marks say that nobody is in a hurry.
 
     Runs that follow each other without a rest, ``STREAK`` of them, take ``SHARE`` of the time at most from then on: something
     that changes for ever, and makes each run long, must not take it all.
@@ -27,12 +27,14 @@ class HoldOff:
     eager: float | None = None
     _first: float | None = None
     _last: float = 0.0
+    _hurry: bool = False
     _began: float = float("-inf")
     _ended: float = float("-inf")
     _streak: int = 0
 
-    def mark(self, now: float) -> None:
+    def mark(self, now: float, *, hurry: bool = True) -> None:
         self._last = now
+        self._hurry |= hurry
         if self._first is None:
             self._first = now
 
@@ -40,7 +42,7 @@ class HoldOff:
         """When to run; None: nothing waits."""
         if self._first is None:
             return None
-        if self.eager is not None and self._first - self._ended >= self.longest:
+        if self.eager is not None and self._hurry and self._first - self._ended >= self.longest:
             return max(self._first + self.eager, self.rested_at)
         return max(min(self._last + self.quiet, self._first + self.longest), self.rested_at)
 
@@ -55,7 +57,7 @@ class HoldOff:
         """What was marked is in the run that begins."""
         rest, last = now - self._ended, self._ended - self._began
         self._streak = self._streak + 1 if rest < last / SHARE else 0
-        self._first, self._began = None, now
+        self._first, self._hurry, self._began = None, False, now
 
     def ended(self, now: float) -> None:
         """The run is over."""

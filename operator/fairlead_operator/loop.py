@@ -222,7 +222,8 @@ class ControlPlane:
         now = self._time()
         if changed.lane is Lane.CONFIG:
             self._for_config.add(what, now)
-            self._config.mark(now)
+            # A replica that serves no proxy leaves the cores to those that do.
+            self._config.mark(now, hurry=bool(self._proxies()))
         if changed.pod is not None:
             if changed.pod.injected:
                 self.sidecar_keys.of(changed.pod)  # a new group, perhaps of a proxy that another replica serves

@@ -40,6 +40,18 @@ def test_after_a_rest_a_hold_off_is_short() -> None:
     assert lane.due() == 1.0 + 0.002
 
 
+def test_whoever_is_in_no_hurry_waits_for_quiet_after_a_rest_too() -> None:
+    lane = HoldOff(quiet=0.02, longest=0.1, eager=0.002)
+    lane.mark(1.0, hurry=False)
+    assert lane.due() == 1.0 + 0.02
+    lane.ran(1.02)
+    lane.ended(1.02)
+
+    lane.mark(2.0, hurry=False)
+    lane.mark(2.001)
+    assert lane.due() == 2.0 + 0.002
+
+
 def test_a_burst_is_two_runs_and_not_one_for_each_change() -> None:
     """Rest is counted from the end of a run: one that takes long does not make the next one eager."""
     lane = HoldOff(quiet=0.02, longest=0.1, eager=0.002)
