@@ -56,12 +56,14 @@ class Resource:
         name: unique in its type and snapshot.
         body: the serialized message (the value of the ``Any``).
         origins: who asked for it; not part of the bytes, so it never makes a version change.
+        prompt: a cluster that is in place as soon as it has its load assignment: it waits for no check, and for no secret.
     """
 
     type_url: TypeUrl
     name: str
     body: bytes = field(repr=False)
     origins: tuple[Origin, ...] = ()
+    prompt: bool = False
 
     @cached_property
     def version(self) -> str:

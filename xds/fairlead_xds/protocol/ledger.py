@@ -35,6 +35,8 @@ class Flight:
         stale: names that the client unsubscribed from since: the answer says nothing about them, and a refusal may be
             because of them.
         asked: names that answer a question: the client may have lost what it had under them.
+        telling: all names of it, where the client's request for their load assignments will tell that it took them (see
+            ``ordering``); else empty.
     """
 
     nonce: str
@@ -42,6 +44,7 @@ class Flight:
     prior: dict[str, Held]
     stale: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
+    telling: tuple[str, ...] = ()
 
     @property
     def versions(self) -> dict[str, str | None]:

@@ -1,19 +1,22 @@
 """When a type may be sent: make before break, in each stream and across coalesced pushes (XDS_RULES 43, 44, 48).
 
 Routes are not warmed, so a route that names a new cluster goes when that cluster is in place: its response was
-answered, which Envoy does when the cluster is warm. A route may also lead to a cluster that was empty until now, so
-what is known of endpoints is sent before it (and is applied before it, being on the same stream). While a cluster warms
-Envoy answers nothing for clusters, so what warming needs (endpoints, secrets) waits for nothing. What is no longer
-referenced goes last: after listeners and routes that stopped referring to it were accepted. A refused listener or route
-keeps its old references, and so keeps them.
+answered, which Envoy does when the cluster is warm. Or it goes right behind the endpoints of the cluster, one round trip
+sooner: who asks for the endpoints of a new cluster has taken the cluster, and reads the endpoints before the route. Not so a
+cluster that waits for checks besides (``Resource.prompt``), or one that the client had before.
+
+A route may also lead to a cluster that was empty until now, so what is known of endpoints is sent before it (and is applied
+before it, being on the same stream). While a cluster warms Envoy answers nothing for clusters, so what warming needs
+(endpoints, secrets) waits for nothing. What is no longer referenced goes last: after listeners and routes that stopped
+referring to it were accepted. A refused listener or route keeps its old references, and so keeps them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from fairlead_xds.protocol.ledger import Ledger
+from fairlead_xds.protocol.ledger import Held, Ledger
 from fairlead_xds.snapshot import TypeUrl
 
 ORDER: Final = (TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.SECRET, TypeUrl.LISTENER, TypeUrl.ROUTE)
@@ -29,14 +32,34 @@ LAST: Final = (TypeUrl.ROUTE, TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.SECRET)
 def may_put(type_url: TypeUrl, ledgers: Mapping[TypeUrl, Ledger]) -> bool:
     """Additions and updates of *type_url* may go now."""
     if type_url is TypeUrl.LISTENER:
-        return _settled(TypeUrl.CLUSTER, ledgers)
+        return _in_place(ledgers)
     if type_url is TypeUrl.ROUTE:
         listener = ledgers.get(TypeUrl.LISTENER)
         listeners_sent = listener is None or not (listener.puts or listener.removes)
         endpoints = ledgers.get(TypeUrl.ENDPOINT)
         endpoints_sent = endpoints is None or not endpoints.puts
-        return listeners_sent and endpoints_sent and _settled(TypeUrl.CLUSTER, ledgers)
+        return listeners_sent and endpoints_sent and _in_place(ledgers)
     return True
+
+
+def telling(names: Iterable[str], prior: Mapping[str, Held], ledgers: Mapping[TypeUrl, Ledger]) -> bool:
+    """Whether the client's request for the load assignments of these clusters, which are sent now, will tell that it took them.
+
+    *prior*: what it has of each. Where neither a listener nor a route waits for them, the answer about them is soon enough.
+    """
+    endpoints = ledgers.get(TypeUrl.ENDPOINT)
+    waiting = (ledgers.get(type_url) for type_url in (TypeUrl.LISTENER, TypeUrl.ROUTE))
+    if endpoints is None or not any(ledger.puts for ledger in waiting if ledger is not None):
+        return False
+    clusters = ledgers[TypeUrl.CLUSTER].resources
+    return all(
+        prior[name] is None
+        and (cluster := clusters.get(name)) is not None
+        and cluster.prompt
+        and name in endpoints.resources
+        and not endpoints.covers(name)
+        for name in names
+    )
 
 
 def may_remove(ledgers: Mapping[TypeUrl, Ledger]) -> bool:
@@ -47,6 +70,17 @@ def may_remove(ledgers: Mapping[TypeUrl, Ledger]) -> bool:
             return False
     listener = ledgers.get(TypeUrl.LISTENER)
     return _settled(TypeUrl.CLUSTER, ledgers) and (listener is None or not listener.removes)
+
+
+def _in_place(ledgers: Mapping[TypeUrl, Ledger]) -> bool:
+    """What the client was told about clusters, it has done."""
+    clusters = ledgers.get(TypeUrl.CLUSTER)
+    if clusters is None or clusters.settled:
+        return True
+    if clusters.puts or clusters.flight is None or not clusters.flight.telling:
+        return False
+    endpoints = ledgers[TypeUrl.ENDPOINT]
+    return not endpoints.puts and all(map(endpoints.covers, clusters.flight.telling))
 
 
 def _settled(type_url: TypeUrl, ledgers: Mapping[TypeUrl, Ledger]) -> bool:

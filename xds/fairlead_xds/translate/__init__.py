@@ -49,7 +49,8 @@ class Translator:
 
     def _resources(self, config: ProxyConfig) -> Iterable[Resource]:
         for backend in config.backends:
-            yield Resource(TypeUrl.CLUSTER, backend.name, self._body(backend, cluster.cluster), backend.origins)
+            body = self._body(backend, cluster.cluster)
+            yield Resource(TypeUrl.CLUSTER, backend.name, body, backend.origins, prompt=cluster.prompt(backend))
         if config.captured:
             yield Resource(TypeUrl.CLUSTER, names.PASSTHROUGH, captured.passthrough_cluster())
         for assignment in config.assignments:

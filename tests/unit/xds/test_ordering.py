@@ -1,0 +1,171 @@
+"""When a route goes behind the endpoints of its new cluster, and when it waits for the answer about that (XDS_RULES 44)."""
+
+from __future__ import annotations
+
+import pytest
+
+from fairlead_xds.protocol.stream import CHUNK_NAMES
+from fairlead_xds.snapshot import Resource, Snapshot, TypeUrl
+from tests.support.xds_requests import DeltaHand, Hand, SotwHand
+from tests.support.xds_resources import blob
+
+CDS, EDS, LDS, RDS = TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.LISTENER, TypeUrl.ROUTE
+CLUSTERS, ENDPOINTS, LISTENERS, ROUTES = "Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration"
+
+
+def prompt(name: str, content: str = "1") -> Resource:
+    return Resource(CDS, name, content.encode(), prompt=True)
+
+
+BEFORE = (prompt("a"), blob(EDS, "a", "1"), blob(LDS, "l", "1"), blob(RDS, "r", "1"))
+
+
+@pytest.fixture(params=[DeltaHand, SotwHand])
+def hand(request: pytest.FixtureRequest) -> Hand:
+    """A client that has all of ``BEFORE``."""
+    return _settled(request.param)
+
+
+def _settled(variant: type[Hand]) -> Hand:
+    client = variant(Snapshot.of(BEFORE))  # type: ignore[arg-type] # each variant makes its own stream of it
+    for type_url, names in ((CDS, ()), (EDS, ("a",)), (LDS, ()), (RDS, ("r",))):
+        _ask(client, type_url, *names)
+        client.settle()
+    client.take()
+    return client
+
+
+def _ask(client: Hand, type_url: TypeUrl, *names: str) -> None:
+    """For more endpoints than those of ``a``, in the words of the variant."""
+    if isinstance(client, SotwHand):
+        ledger = client.stream._ledgers.get(type_url)
+        more = ("a", *names) if type_url is EDS and ledger is not None else names
+        client.ask(type_url, *more, nonce=ledger.last_nonce if ledger is not None else "")
+    else:
+        assert isinstance(client, DeltaHand)
+        client.ask(type_url, *names)
+
+
+def _publish(client: Hand, *more: Resource, without: str = "") -> None:
+    by_key = {(one.type_url, one.name): one for one in (*BEFORE, *more) if one.name != without}
+    client.publish(Snapshot.of(by_key.values()))
+
+
+def _types(client: Hand) -> list[str]:
+    return [short for short, _, _ in client.sent()]
+
+
+def test_r44_a_route_goes_behind_the_endpoints_of_its_new_cluster(hand: Hand) -> None:
+    _publish(hand, prompt("b"), blob(EDS, "b", "1"), blob(RDS, "r", "to b"))
+    assert _types(hand) == [CLUSTERS]
+
+    _ask(hand, EDS, "b")
+    assert _types(hand) == [ENDPOINTS, ROUTES]
+
+
+def test_r44_a_listener_does_too(hand: Hand) -> None:
+    _publish(hand, prompt("b"), blob(EDS, "b", "1"), blob(LDS, "l", "to b"), blob(RDS, "r", "to b"))
+    assert _types(hand) == [CLUSTERS]
+
+    _ask(hand, EDS, "b")
+    assert _types(hand) == [ENDPOINTS, LISTENERS, ROUTES]
+
+
+def test_r44_not_behind_those_of_a_cluster_that_waits_for_checks(hand: Hand) -> None:
+    _publish(hand, blob(CDS, "b", "asked"), blob(EDS, "b", "1"), blob(RDS, "r", "to b"))
+    clusters = hand.only()
+    hand.take()
+
+    _ask(hand, EDS, "b")
+    assert _types(hand) == [ENDPOINTS]
+    hand.answer(clusters)
+    assert _types(hand) == [ROUTES]
+
+
+def test_r44_not_before_each_of_the_new_clusters_was_taken(hand: Hand) -> None:
+    new = [*(prompt(name) for name in "bc"), *(blob(EDS, name, "1") for name in "bc")]
+    _publish(hand, *new, blob(RDS, "r", "to b and c"))
+    hand.take()
+
+    _ask(hand, EDS, "b")
+    assert _types(hand) == [ENDPOINTS]
+
+
+def test_r44_not_when_the_client_had_the_cluster_before(hand: Hand) -> None:
+    """That it asks for the endpoints again does not tell of which of the two clusters."""
+    _publish(hand, prompt("a", "2"), prompt("b"), blob(EDS, "b", "1"), blob(RDS, "r", "to b"))
+    hand.take()
+
+    _ask(hand, EDS, "b")
+    assert ROUTES not in _types(hand)
+
+
+def test_r44_nor_when_it_asks_for_its_endpoints_later(hand: Hand) -> None:
+    _publish(hand, prompt("b"))
+    hand.settle()
+    hand.take()
+    _publish(hand, prompt("b", "2"), blob(EDS, "b", "1"), blob(RDS, "r", "to b"))
+    hand.take()
+
+    _ask(hand, EDS, "b")
+    assert ROUTES not in _types(hand)
+
+
+@pytest.mark.parametrize("variant", [DeltaHand, SotwHand])
+def test_r44_not_when_the_client_asked_for_the_endpoints_before_it_knew_the_cluster(variant: type[Hand]) -> None:
+    hand = _settled(variant)
+    _ask(hand, EDS, "b")
+    hand.settle()
+    hand.take()
+    _publish(hand, prompt("b"), blob(EDS, "b", "1"), blob(RDS, "r", "to b"))
+    assert ROUTES not in _types(hand)
+
+    _ask(hand, EDS, "b")
+    assert ROUTES not in _types(hand)
+
+
+def test_r44_not_without_a_load_assignment(hand: Hand) -> None:
+    """The cluster is not in place before it has one, be it empty."""
+    _publish(hand, prompt("b"), blob(RDS, "r", "to b"))
+    hand.take()
+
+    _ask(hand, EDS, "b")
+    assert ROUTES not in _types(hand)
+
+
+def test_r44_not_while_others_endpoints_are_on_their_way_and_those_of_the_new_cluster_wait() -> None:
+    hand = _settled(DeltaHand)
+    changed = blob(EDS, "a", "2"), blob(EDS, "b", "1"), blob(LDS, "l", "to b"), blob(RDS, "r", "to b")
+    _publish(hand, prompt("b"), *changed)
+    _, endpoints = hand.responses()
+    hand.take()
+
+    _ask(hand, EDS, "b")
+    assert _types(hand) == []
+    hand.answer(endpoints)
+    assert _types(hand) == [ENDPOINTS, LISTENERS, ROUTES]
+
+
+def test_r44_not_while_more_clusters_wait() -> None:
+    hand, many = _settled(DeltaHand), [f"b{number}" for number in range(CHUNK_NAMES + 1)]
+    _publish(hand, *map(prompt, many), *(blob(EDS, name, "1") for name in many), blob(RDS, "r", "to all"))
+    clusters = hand.only()
+    hand.take()
+    assert len(clusters.names) == CHUNK_NAMES
+
+    _ask(hand, EDS, *clusters.names)
+    assert _types(hand) == [ENDPOINTS]
+
+
+def test_r43_removals_wait_for_the_answer_about_clusters_and_for_the_routes(hand: Hand) -> None:
+    _publish(hand, prompt("b"), blob(EDS, "b", "1"), blob(RDS, "r", "to b"), without="a")
+    clusters = hand.only()
+    hand.take()
+    _ask(hand, EDS, "b")
+    _, routes = hand.responses()
+    hand.take()
+
+    hand.answer(routes)
+    assert hand.sent() == []
+    hand.answer(clusters)
+    assert hand.sent()[0] == (CLUSTERS, (), ("a",))
