@@ -15,7 +15,7 @@ from fairlead_operator.advice import Closed
 from fairlead_operator.api.core import Service
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.gateways import ports
-from fairlead_operator.sources.backoff import Backoff
+from fairlead_operator.sources.backoff import Backoffs
 from fairlead_operator.sources.client import CONNECTION_ERRORS, ApiError
 from fairlead_operator.world import World
 
@@ -76,15 +76,15 @@ class GatewayServices:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        backoff = Backoff(0.2, 30.0)
+        backoff = Backoffs(0.2, 30.0)
         self._refused.clear()
         while True:
             self._wake.clear()
             try:
                 wrote = [await self._settle(gateway, name) for gateway, name in self._services.items()]
-            except CONNECTION_ERRORS as error:
+            except (ApiError, *CONNECTION_ERRORS) as error:
                 log.warning("ports of gateways: %s: trying again", error or repr(error))
-                await asyncio.sleep(backoff.next())
+                await asyncio.sleep(backoff.after(error))
                 continue
             backoff.reset()
             self._tell()
@@ -111,7 +111,7 @@ class GatewayServices:
             await self._client.apply(path, ports.manifest(self._namespace, name, plan.needed), manager=MANAGER)
         except ApiError as error:
             if error.status == 429 or error.status >= 500:
-                raise ConnectionError(str(error)) from None
+                raise
             if refused is None or (refused.needed, refused.why) != (plan.needed, error.message):
                 ports_ = list(plan.needed)
                 log.warning("Service %s/%s cannot have the ports %s: %s", self._namespace, name, ports_, error)

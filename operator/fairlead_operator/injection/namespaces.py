@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.pods import INJECT
-from fairlead_operator.sources.backoff import Backoff
+from fairlead_operator.sources.backoff import Backoffs
 from fairlead_operator.sources.client import CONNECTION_ERRORS, ApiError
 
 log = logging.getLogger(__name__)
@@ -90,14 +90,14 @@ class InjectedNamespaces:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        backoff = Backoff(0.2, 30.0)
+        backoff = Backoffs(0.2, 30.0)
         while True:
             self._wake.clear()
             try:
                 await self._settle()
             except (ApiError, *CONNECTION_ERRORS) as error:
                 log.warning("MutatingWebhookConfiguration %s: %s: trying again", self._name, error or repr(error))
-                await asyncio.sleep(backoff.next())
+                await asyncio.sleep(backoff.after(error))
                 continue
             backoff.reset()
             with contextlib.suppress(TimeoutError):

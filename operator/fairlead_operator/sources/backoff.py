@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from fairlead_operator.sources.client import CONNECTION_ERRORS
+
 #: Most seconds between two looks for an API server that is not there: to be behind for longer than it was gone is worse
 #: than the few requests that this costs.
 RECONNECT: Final = 2.0
@@ -41,9 +43,9 @@ class Backoffs:
     def __init__(self, first: float, longest: float) -> None:
         self._answers, self._away = Backoff(first, longest), Backoff(first, min(longest, RECONNECT))
 
-    def next(self, *, away: bool) -> float:
-        """The delay before the next attempt."""
-        return (self._away if away else self._answers).next()
+    def after(self, error: BaseException | None) -> float:
+        """The delay before the next attempt; *error*: why the last one failed, or None: it ended."""
+        return (self._away if isinstance(error, CONNECTION_ERRORS) else self._answers).next()
 
     def reset(self) -> None:
         """It works again."""

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from fairlead_operator.api.meta import Ref, ref_of
 from fairlead_operator.sources.backoff import Backoffs
-from fairlead_operator.sources.client import CONNECTION_ERRORS, JSON, METADATA_LIST, ApiError, KubeClient
+from fairlead_operator.sources.client import JSON, METADATA_LIST, ApiError, KubeClient
 from fairlead_operator.sources.files import Sink
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class PolicySource:
                     await self._list()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and tried again
                 self._failed(error)
-                await asyncio.sleep(self._backoff.next(away=isinstance(error, CONNECTION_ERRORS)))
+                await asyncio.sleep(self._backoff.after(error))
                 continue
             self._works()
             with contextlib.suppress(TimeoutError):  # no wait_for: on Python 3.11 it swallows a cancellation

@@ -86,7 +86,7 @@ class Reflector:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            delay, away = 0.0, False
+            delay, failure = 0.0, None
             try:
                 if not self._mirror.version:
                     await self._list()
@@ -94,8 +94,7 @@ class Reflector:
             except ExpiredError:
                 self._mirror.version = ""
             except CONNECTION_ERRORS as error:  # the watch goes on from where it was
-                self._failed(error)
-                away = True
+                self._failed(failure := error)
             except ApiError as error:
                 self._mirror.version = ""
                 delay = error.retry_after
@@ -106,7 +105,7 @@ class Reflector:
             except Exception as error:  # noqa: BLE001 - a watch must not end: what is wrong is told, and all is listed anew
                 self._mirror.version = ""
                 self._failed(error)
-            await asyncio.sleep(max(delay, self._backoff.next(away=away)))
+            await asyncio.sleep(max(delay, self._backoff.after(failure)))
 
     async def _list(self) -> None:
         query = {"limit": str(self._kind.page), **self._kind.query}

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from fairlead_operator.sources.backoff import Backoff
+from fairlead_operator.sources.backoff import Backoffs
 from fairlead_operator.sources.client import ApiError, KubeClient
 from fairlead_operator.trust import authority, storage
 from fairlead_operator.trust.authority import Kept, Lives, Serving
@@ -80,18 +80,18 @@ class Keeper:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        backoff = Backoff(0.1, 15.0)
+        backoff = Backoffs(0.1, 15.0)
         while True:
             self._wanted.clear()
             try:
                 wait = await self.round() if self.leads() else self.look
                 backoff.reset()
             except ApiError as error:
-                wait = backoff.next()
+                wait = backoff.after(error)
                 if error.status != 409:  # another one was faster: look again
                     self._failed(error)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and tried again
-                wait = backoff.next()
+                wait = backoff.after(error)
                 self._failed(error)
             with contextlib.suppress(TimeoutError):  # no wait_for: in Python 3.11 it can lose a cancellation
                 async with asyncio.timeout(min(wait, self.look)):

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fairlead_operator.api.meta import Ref
-from fairlead_operator.sources.backoff import Backoff
+from fairlead_operator.sources.backoff import RECONNECT, Backoff, Backoffs
+from fairlead_operator.sources.client import ApiError
 from fairlead_operator.sources.mirror import Apply, Delete, ExpiredError, Kind, Mirror, UnexpectedError
 
 SERVICE = Kind("Service", "v1", "services")
@@ -109,3 +110,12 @@ def test_delays_grow_to_a_bound_and_start_anew() -> None:
     backoff.reset()
     assert backoff.next() == 0.1
     assert Backoff(1.0, 1.0, chance=lambda: 1.0).next() == 0.5
+
+
+def test_an_outage_is_not_counted_against_the_server_that_comes_back() -> None:
+    backoffs = Backoffs(0.1, 30.0)
+    away = [backoffs.after(ConnectionRefusedError()) for _ in range(20)]
+
+    assert max(away) <= RECONNECT
+    assert backoffs.after(ApiError(503, "starting")) <= 0.1
+    assert [backoffs.after(ApiError(500, "broken")) for _ in range(20)][-1] > RECONNECT
