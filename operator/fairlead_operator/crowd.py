@@ -43,7 +43,7 @@ class Crowd:
         """
         before, self._counted = self._counted, rounded(connected)
         changed = False
-        for key in self.now.keys() | self._counted.keys():
+        for key in self.now.keys() | self._counted.keys() | self._until.keys():  # it may have gone before it counted
             held, was, size = (of.get(key, 0) for of in (self.now, before, self._counted))
             if size == held:
                 self._until.pop(key, None)

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.pods import CAPTURE, MODE
@@ -362,3 +364,27 @@ async def test_a_process_that_ends_does_not_write_that_its_proxies_are_gone() ->
     await asyncio.sleep(0)
 
     assert patcher.patches == []
+
+
+def test_who_comes_and_goes_before_it_counts_leaves_nothing_due() -> None:
+    """A Job's sidecar: what is due for ever would keep the status lane running without a pause."""
+    crowd = Crowd()
+    crowd.count({"job": 1}, 100.0, lag=1.0)
+    assert crowd.due() == 101.0
+    crowd.count({}, 100.5, lag=1.0)
+
+    assert crowd.due() is None
+    assert crowd.now == {}
+
+
+@given(
+    st.lists(
+        st.tuples(st.dictionaries(st.sampled_from("ab"), st.integers(0, 5)), st.sampled_from((0.5, 2.0, 40.0, 70.0)))
+    )
+)
+def test_after_each_count_what_is_due_is_due_later(steps: list[tuple[dict[str, int], float]]) -> None:
+    crowd, now = Crowd(), 0.0
+    for connected, pause in steps:
+        now += pause
+        crowd.count(connected, now, lag=1.0)
+        assert (due := crowd.due()) is None or due > now
