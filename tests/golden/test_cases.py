@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+from envoy.config.cluster.v3 import cluster_pb2
 
 from fairlead_operator import offline
 from fairlead_operator.reconcile import reconcile
+from fairlead_xds.snapshot import TypeUrl
+from fairlead_xds.testing.references import references
 from fairlead_xds.translate import translate
 from tests.support.static_bootstrap import complaint, static_bootstrap
 
@@ -47,6 +50,20 @@ def test_envoy_accepts_it(name: str, tmp_path: Path) -> None:
     configs = reconcile(offline.read(_input(name))).proxies
     for gateway, config in configs.items():
         assert not complaint(static_bootstrap(translate(config)), tmp_path), gateway
+
+
+def test_a_prompt_cluster_waits_for_its_load_assignment_alone() -> None:
+    """``Resource.prompt`` is what the bytes say: no checks, no secrets, no names to resolve. Both kinds are among the cases."""
+    found = set()
+    for name in NAMES:
+        for config in reconcile(offline.read(_input(name))).proxies.values():
+            for resource in translate(config).resources(TypeUrl.CLUSTER).values():
+                message = cluster_pb2.Cluster.FromString(resource.body)
+                secrets = {type_url for type_url, _ in references(TypeUrl.CLUSTER, resource.body)} - {TypeUrl.ENDPOINT}
+                waits = message.type != cluster_pb2.Cluster.EDS or bool(message.health_checks) or bool(secrets)
+                assert resource.prompt is not waits, (name, resource.name)
+                found.add(resource.prompt)
+    assert found == {True, False}
 
 
 def test_there_is_nothing_else_in_the_folders() -> None:

@@ -34,6 +34,15 @@ async def test_a_route_switches_to_a_service_that_envoy_does_not_know_yet(world:
     await _rotate(world, [site(listener(world.port), name) for name in ("a", "b", "c")], rounds=4)
 
 
+async def test_a_route_switches_to_a_service_whose_pods_are_asked_first(world: World) -> None:
+    """Exact: 12 switches between Services with active checks, whose clusters wait for the first of them; no failed request."""
+    for name in ("a", "b", "c"):
+        await world.service(name, 2)
+    asked = {"type": "HTTP", "http": {"path": "/healthz"}, "interval": "100ms", "timeout": "100ms", "jitter": "0s"}
+    check = {"active": asked}
+    await _rotate(world, [site(listener(world.port), name, healthCheck=check) for name in ("a", "b", "c")], rounds=4)
+
+
 async def test_the_algorithm_changes(world: World) -> None:
     """Exact: each algorithm is another cluster over the same endpoints; 12 changes, no failed request."""
     await world.service("a", 3)

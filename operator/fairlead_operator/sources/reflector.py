@@ -86,7 +86,8 @@ class Reflector:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            delay, failure = 0.0, None
+            delay = 0.0
+            failure: Exception | None = None  # a watch that ends is none
             try:
                 if not self._mirror.version:
                     await self._list()
@@ -97,14 +98,14 @@ class Reflector:
                 self._failed(failure := error)
             except ApiError as error:
                 self._mirror.version = ""
-                delay = error.retry_after
+                delay, failure = error.retry_after, error
                 if error.status == 404 and self._kind.optional:
                     delay = self._absent()
                 elif error.status != 410:
                     self._failed(error)
             except Exception as error:  # noqa: BLE001 - a watch must not end: what is wrong is told, and all is listed anew
                 self._mirror.version = ""
-                self._failed(error)
+                self._failed(failure := error)
             await asyncio.sleep(max(delay, self._backoff.after(failure)))
 
     async def _list(self) -> None:

@@ -86,13 +86,10 @@ class Keeper:
             try:
                 wait = await self.round() if self.leads() else self.look
                 backoff.reset()
-            except ApiError as error:
-                wait = backoff.after(error)
-                if error.status != 409:  # another one was faster: look again
-                    self._failed(error)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and tried again
                 wait = backoff.after(error)
-                self._failed(error)
+                if not (isinstance(error, ApiError) and error.status == 409):  # then another one was faster: look again
+                    self._failed(error)
             with contextlib.suppress(TimeoutError):  # no wait_for: in Python 3.11 it can lose a cancellation
                 async with asyncio.timeout(min(wait, self.look)):
                     await self._wanted.wait()

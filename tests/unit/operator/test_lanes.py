@@ -50,6 +50,11 @@ def test_whoever_is_in_no_hurry_waits_for_quiet_after_a_rest_too() -> None:
     lane.mark(2.0, hurry=False)
     lane.mark(2.001)
     assert lane.due() == 2.0 + 0.002
+    lane.ran(2.002)
+    lane.ended(2.002)
+
+    lane.mark(3.0, hurry=False)
+    assert lane.due() == 3.0 + 0.02
 
 
 def test_a_burst_is_two_runs_and_not_one_for_each_change() -> None:

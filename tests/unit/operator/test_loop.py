@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fairlead_operator.api.meta import Ref
-from fairlead_operator.loop import ControlPlane
+from fairlead_operator.loop import CONFIG_EAGER, CONFIG_LONGEST, CONFIG_QUIET, ControlPlane
 from fairlead_operator.progress import Report
 from fairlead_xds.snapshot import Snapshot, TypeUrl
 from fairlead_xds.store import Store
@@ -130,6 +130,21 @@ async def test_a_proxy_gets_everything_and_the_policy_is_programmed(*, sotw: boo
 
     assert {(t, name) for t in TypeUrl for name in client.held[t]} == set(bodies(scene.current()))
     assert scene.told("site") == ("True", "Programmed")
+
+
+@pytest.mark.parametrize("connected", [False, True])
+async def test_a_change_waits_for_others_unless_a_proxy_waits_for_it(*, connected: bool) -> None:
+    scene = Scene(SITE, *backend("web"))
+    if connected:
+        scene.connect()
+    lane = scene.plane._config
+    lane.ended(scene.plane._time() - 10 * CONFIG_LONGEST)
+
+    scene.plane.apply(_site("other", 80))
+    due, first = lane.due(), lane._first
+    assert due is not None
+    assert first is not None
+    assert due - first == pytest.approx(CONFIG_EAGER if connected else CONFIG_QUIET)
 
 
 async def test_the_endpoint_lane_touches_endpoints_only() -> None:

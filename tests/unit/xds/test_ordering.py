@@ -133,6 +133,57 @@ def test_r44_not_without_a_load_assignment(hand: Hand) -> None:
     assert ROUTES not in _types(hand)
 
 
+def test_r44_not_when_the_load_assignment_has_gone_meanwhile() -> None:
+    hand = _settled(SotwHand)
+    _publish(hand, prompt("b"), blob(EDS, "b", "1"), blob(RDS, "r", "to b"))
+    _publish(hand, prompt("b"), blob(RDS, "r", "to b"))
+    hand.take()
+
+    _ask(hand, EDS, "b")
+    assert ROUTES not in _types(hand)
+
+
+def test_r44_not_while_an_answer_about_clusters_is_late(hand: Hand) -> None:
+    """It was given up, and its cluster may warm still: who answers about the next ones has both in place."""
+    slow, its_endpoints = blob(CDS, "slow", "asked"), blob(EDS, "slow", "1")
+    _publish(hand, slow, its_endpoints, blob(RDS, "r", "to slow"))
+    hand.take()
+    _ask(hand, EDS, "slow")
+    hand.ack()
+    _publish(hand, slow, its_endpoints, prompt("b"), blob(EDS, "b", "1"), blob(RDS, "r", "to slow and b"))
+    hand.take()
+    hand.events += hand.stream.give_up(CDS)
+    clusters = hand.only()
+    hand.take()
+
+    _ask(hand, EDS, "slow", "b") if isinstance(hand, SotwHand) else _ask(hand, EDS, "b")
+    assert _types(hand) == [ENDPOINTS]
+    hand.answer(clusters)
+    assert _types(hand) == [ROUTES]
+
+
+def test_r44_not_when_the_endpoints_are_owed_behind_an_old_response() -> None:
+    hand = _settled(DeltaHand)
+    _publish(hand, prompt("b"), blob(EDS, "b", "1"))
+    clusters = hand.only()
+    hand.take()
+    _ask(hand, EDS, "b")
+    unanswered = hand.only()
+    hand.take()
+    hand.answer(clusters)
+    _publish(hand)
+    hand.ack(hand.responses()[0])
+    assert isinstance(hand, DeltaHand)
+    hand.ask(EDS, drop=["b"])
+    _publish(hand, prompt("b"), blob(EDS, "b", "1"), blob(RDS, "r", "to b"))
+    hand.take()
+
+    _ask(hand, EDS, "b")
+    assert ROUTES not in _types(hand)
+    hand.answer(unanswered)
+    assert _types(hand) == [ENDPOINTS, ROUTES]
+
+
 def test_r44_not_while_others_endpoints_are_on_their_way_and_those_of_the_new_cluster_wait() -> None:
     hand = _settled(DeltaHand)
     changed = blob(EDS, "a", "2"), blob(EDS, "b", "1"), blob(LDS, "l", "to b"), blob(RDS, "r", "to b")

@@ -26,18 +26,11 @@ CDS, EDS, LDS, RDS, SDS = TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.LISTENER, T
 WILD = (CDS, LDS)
 NAMES = ("a", "b", "c", "d")
 CONTENTS = ("1", "2", "bad1", "bad2")
-PROMPT = ("a", "b", "c")
 
 types = st.sampled_from(list(TypeUrl))
 some_names = st.sets(st.sampled_from(NAMES), min_size=1)
-
-
-def resource_of(type_url: TypeUrl, name: str, body: bytes) -> Resource:
-    return Resource(type_url, name, body, prompt=type_url is CDS and name in PROMPT)
-
-
 snapshots = st.dictionaries(st.tuples(types, st.sampled_from(NAMES)), st.sampled_from(CONTENTS)).map(
-    lambda parts: Snapshot.of(resource_of(t, name, f"{content}{name}".encode()) for (t, name), content in parts.items())
+    lambda parts: Snapshot.of(Resource(t, name, f"{content}{name}".encode()) for (t, name), content in parts.items())
 )
 
 
@@ -75,7 +68,6 @@ class Machine(RuleBasedStateMachine):
         self.sides = {t: Side() for t in TypeUrl}
         self.nonces: set[str] = set()
         self.blamed: set[tuple[TypeUrl, str, str | None]] = set()
-        self.asked_before: set[str] = set()  # whose endpoints the client wanted when the last clusters came
 
     # --- variant
 
@@ -104,7 +96,7 @@ class Machine(RuleBasedStateMachine):
     def publish_a_little(self, data: st.DataObject) -> None:
         type_url, name = data.draw(types), data.draw(st.sampled_from(NAMES))
         content = f"{data.draw(st.sampled_from(CONTENTS))}{name}".encode()
-        self.publish(self.snapshot.with_resources([resource_of(type_url, name, content)]))
+        self.publish(self.snapshot.with_resources([Resource(type_url, name, content)]))
 
     @rule(gone=st.sets(st.tuples(types, st.sampled_from(NAMES)), min_size=1, max_size=3))
     def withdraw(self, gone: set[tuple[TypeUrl, str]]) -> None:
@@ -114,7 +106,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def publish_the_same(self) -> None:
         copy = Snapshot.of(
-            resource_of(r.type_url, r.name, r.body) for t in TypeUrl for r in self.snapshot.resources(t).values()
+            Resource(r.type_url, r.name, r.body) for t in TypeUrl for r in self.snapshot.resources(t).values()
         )
         assert self.stream.publish(copy) == []
         assert self.twin.publish(copy) == []
@@ -136,12 +128,6 @@ class Machine(RuleBasedStateMachine):
     def answer(self, data: st.DataObject, named: bool) -> None:
         waiting = [t for t, side in self.sides.items() if side.pending]
         self.answer_type(data.draw(st.sampled_from(waiting)), named=named)
-
-    @precondition(lambda self: any(pending.names for pending in self.sides[CDS].pending))
-    @rule()
-    def ask_for_the_endpoints_of_new_clusters(self) -> None:
-        """As Envoy does before it answers."""
-        self.subscribe(EDS, set(self.sides[CDS].pending[0].names))
 
     @rule(type_url=types)
     def a_stale_answer(self, type_url: TypeUrl) -> None:
@@ -247,8 +233,6 @@ class Machine(RuleBasedStateMachine):
         side = self.sides[response.type_url]
         assert not side.pending
         side.pending.append(response)
-        if response.type_url is CDS:
-            self.asked_before = set(self.sides[EDS].names)
         side.questions |= side.unanswered
         side.unanswered -= {*response.names, *response.removed}
         self.in_order(response, side.questions)
@@ -256,33 +240,15 @@ class Machine(RuleBasedStateMachine):
     def in_order(self, response: Response, asked: set[str]) -> None:
         clusters, listeners, routes = (self.sides[t] for t in (CDS, LDS, RDS))
         if response.type_url in (LDS, RDS) and response.names:
-            taken = {name for pending in clusters.pending for name in pending.names}
-            for pending in clusters.pending:  # then it is known to be taken: who asks for endpoints has the cluster
-                assert pending.names
-                assert not pending.removed
-                assert all(self.known_to_be_in_place(name) for name in pending.names)
+            assert not clusters.pending
             for name, want in self.snapshot.resources(CDS).items():
-                had = clusters.held.get(name) == want.body
-                assert bad(want.body) or not clusters.covers(name) or had or name in taken
+                assert bad(want.body) or not clusters.covers(name) or clusters.held.get(name) == want.body
         # Who asks for a name is told at once that there is none; all other removals come last.
         side = self.sides[response.type_url]
         gone = {*response.removed, *self.says(response)[1]} - asked
         if response.type_url in (CDS, EDS, SDS) and any(name in side.held and side.covers(name) for name in gone):
             assert not listeners.pending
             assert not routes.pending
-
-    def known_to_be_in_place(self, name: str) -> bool:
-        """A new cluster that waits for its load assignment alone, and that was sent before this response."""
-        endpoints, want = self.sides[EDS], self.snapshot.get(EDS, name)
-        coming = {sent for pending in endpoints.pending for sent in pending.names}
-        new = name not in self.sides[CDS].held and name not in self.asked_before
-        return (
-            new
-            and name in PROMPT
-            and endpoints.covers(name)
-            and want is not None
-            and (name in coming or endpoints.held.get(name) == want.body or bad(want.body))
-        )
 
 
 class DeltaMachine(Machine):

@@ -42,7 +42,7 @@ def may_put(type_url: TypeUrl, ledgers: Mapping[TypeUrl, Ledger]) -> bool:
     return True
 
 
-def telling(names: Iterable[str], prior: Mapping[str, Held], ledgers: Mapping[TypeUrl, Ledger]) -> bool:
+def asking_tells(names: Iterable[str], prior: Mapping[str, Held], ledgers: Mapping[TypeUrl, Ledger]) -> bool:
     """Whether the client's request for the load assignments of these clusters, which are sent now, will tell that it took them.
 
     *prior*: what it has of each. Where neither a listener nor a route waits for them, the answer about them is soon enough.
@@ -77,10 +77,13 @@ def _in_place(ledgers: Mapping[TypeUrl, Ledger]) -> bool:
     clusters = ledgers.get(TypeUrl.CLUSTER)
     if clusters is None or clusters.settled:
         return True
-    if clusters.puts or clusters.flight is None or not clusters.flight.telling:
-        return False
+    if clusters.puts or clusters.late is not None or clusters.flight is None or not clusters.flight.telling:
+        return False  # a late answer may be about clusters that warm still
     endpoints = ledgers[TypeUrl.ENDPOINT]
-    return not endpoints.puts and all(map(endpoints.covers, clusters.flight.telling))
+    return not endpoints.puts and all(
+        endpoints.covers(name) and name in endpoints.resources and name not in endpoints.owed
+        for name in clusters.flight.telling
+    )
 
 
 def _settled(type_url: TypeUrl, ledgers: Mapping[TypeUrl, Ledger]) -> bool:

@@ -121,6 +121,15 @@ class Client(ABC):
         """It has accepted some version of this resource."""
         return name in self.held[type_url]
 
+    def in_place(self, cluster: str) -> bool:
+        """Requests could go to the cluster: it has come, and its load assignment after it."""
+        return cluster in self.held[TypeUrl.CLUSTER] and cluster not in self._cold
+
+    @property
+    def warm(self) -> bool:
+        """No cluster waits for its load assignment."""
+        return not self._cold
+
     # --- what the variants differ in
 
     @abstractmethod
