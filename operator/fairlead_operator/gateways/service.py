@@ -76,17 +76,20 @@ class GatewayServices:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        backoff = Backoffs(0.2, 30.0)
+        backoff, told = Backoffs(0.2, 30.0), ""
         self._refused.clear()
         while True:
             self._wake.clear()
             try:
                 wrote = [await self._settle(gateway, name) for gateway, name in self._services.items()]
             except (ApiError, *CONNECTION_ERRORS) as error:
-                log.warning("ports of gateways: %s: trying again", error or repr(error))
+                if told != repr(error):
+                    told = repr(error)
+                    log.warning("ports of gateways: %s: trying again", str(error) or told)
                 await asyncio.sleep(backoff.after(error))
                 continue
             backoff.reset()
+            told = ""
             self._tell()
             if any(wrote):
                 await asyncio.sleep(QUIET)

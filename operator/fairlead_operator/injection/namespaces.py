@@ -90,16 +90,19 @@ class InjectedNamespaces:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        backoff = Backoffs(0.2, 30.0)
+        backoff, told = Backoffs(0.2, 30.0), ""
         while True:
             self._wake.clear()
             try:
                 await self._settle()
             except (ApiError, *CONNECTION_ERRORS) as error:
-                log.warning("MutatingWebhookConfiguration %s: %s: trying again", self._name, error or repr(error))
+                if told != repr(error):
+                    told = repr(error)
+                    log.warning("MutatingWebhookConfiguration %s: %s: trying again", self._name, str(error) or told)
                 await asyncio.sleep(backoff.after(error))
                 continue
             backoff.reset()
+            told = ""
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK):
                     await self._wake.wait()

@@ -10,6 +10,7 @@ import pytest
 
 from fairlead_operator.gateways import service as module
 from fairlead_operator.gateways.service import GatewayServices
+from fairlead_operator.sources.backoff import RECONNECT
 from fairlead_operator.sources.client import ApiError
 from fairlead_operator.world import World
 
@@ -22,7 +23,7 @@ class Cluster:
     def __init__(self) -> None:
         self.world, self.listeners = World(), set[int]()
         self.ports: list[dict[str, Any]] = [{"name": "http", "port": 80, "protocol": "TCP"}]
-        self.refusal: ApiError | None = None
+        self.refusal: Exception | None = None
         self.applied: list[list[int]] = []
         self.told: list[dict[tuple[str, int], str]] = []
         self.opened = asyncio.Event()
@@ -90,6 +91,38 @@ async def test_ports_come_and_go_and_refusals_are_told(monkeypatch: pytest.Monke
     assert cluster.told[-1] == {}
     assert services.writes == 4
     task.cancel()
+
+
+async def test_an_api_server_that_comes_back_is_asked_soon(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Exact: an outage is told once, and its length does not count when the server answers 503 at first."""
+    delays: list[float] = []
+    pause = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        if seconds:
+            delays.append(seconds)
+        await pause(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(module, "QUIET", 0.0)
+    cluster = Cluster()
+    cluster.listeners, cluster.refusal = {80, 8080}, ConnectionRefusedError("away")
+    task = asyncio.create_task(GatewayServices(cluster, cluster, "system", {"edge": "gateway"}).run())
+    while len(delays) < 20:
+        await pause(0)
+    cluster.refusal, outage = ApiError(503, "starting"), len(delays)
+    while len(delays) == outage:
+        await pause(0)
+    cluster.refusal = None
+    await settled()
+    task.cancel()
+
+    assert max(delays[:outage]) <= RECONNECT
+    assert delays[outage] <= 0.2
+    assert [port["port"] for port in cluster.ports] == [80, 8080]
+    assert [record.getMessage().count("away") for record in caplog.records].count(1) == 1
 
 
 async def test_what_was_refused_is_tried_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
