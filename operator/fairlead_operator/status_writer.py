@@ -16,6 +16,7 @@ from fairlead_operator.api.meta import Ref
 from fairlead_operator.bucket import Bucket
 from fairlead_operator.sources.backoff import Backoff
 from fairlead_operator.sources.client import ApiError
+from fairlead_operator.sources.once import Once
 from fairlead_operator.sources.policies import PATH, PLURAL, seen
 
 log = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ class StatusWriter:
             entry.task = asyncio.create_task(self._run(ref, entry), name=f"status of {ref}")
 
     async def _run(self, ref: Ref, entry: _Entry) -> None:
-        backoff, told = Backoff(*self._backoff), ""
+        backoff, once = Backoff(*self._backoff), Once()
         try:
             while entry.due():
                 shown = entry.uid, entry.version
@@ -178,9 +179,8 @@ class StatusWriter:
                         if shown == (entry.uid, entry.version):
                             return
                         continue  # it was seen before the answer came
-                    if told != str(error):
-                        told = str(error)
-                        log.warning("status of %s: %s: trying again", ref, told or repr(error))
+                    if news := once.news(error):
+                        log.warning("status of %s: %s: trying again", ref, news)
                     await asyncio.sleep(backoff.next())
         finally:
             if entry.task is asyncio.current_task():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from envoy.service.discovery.v3 import discovery_pb2
 
 from fairlead_xds.protocol.delta import DeltaStream
 from fairlead_xds.protocol.events import Acked, Event, Ignored, Nacked, Response
 from fairlead_xds.protocol.sotw import SotwStream
-from fairlead_xds.protocol.stream import Stream
+from fairlead_xds.protocol.stream import WILDCARD_TYPES, Stream
 from fairlead_xds.snapshot import Snapshot, TypeUrl
 
 
@@ -129,6 +129,19 @@ class SotwHand(Hand):
     def answer(self, response: Response, error: str | None = None, **request: Any) -> None:
         names = request.pop("names", self.names.get(response.type_url, ()))
         self.ask(response.type_url, *names, nonce=response.nonce, error=error, **request)
+
+
+AnyHand = TypeVar("AnyHand", DeltaHand, SotwHand)
+
+
+def settled(hand: AnyHand, *types: TypeUrl) -> AnyHand:
+    """A client that has all of the snapshot, in the order in which Envoy asks."""
+    for type_url in types:
+        names = () if type_url in WILDCARD_TYPES else hand.stream.snapshot.resources(type_url)
+        hand.ask(type_url, *names)
+        hand.settle()
+    hand.take()
+    return hand
 
 
 def delta(response: Response) -> discovery_pb2.DeltaDiscoveryResponse:

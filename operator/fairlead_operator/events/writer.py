@@ -13,6 +13,7 @@ from fairlead_operator.api.meta import API_VERSION, Ref
 from fairlead_operator.events.limit import Limit
 from fairlead_operator.events.transitions import Transition, transitions
 from fairlead_operator.sources.client import ApiError
+from fairlead_operator.sources.once import Once
 
 log = logging.getLogger(__name__)
 
@@ -84,17 +85,16 @@ class EventWriter:
 
     async def run(self) -> None:
         """Write what comes, until it is cancelled."""
-        told = ""
+        once = Once()
         while True:
             made = await self._waiting.get()
             path = f"/apis/events.k8s.io/v1/namespaces/{made['metadata']['namespace']}/events"
             try:
                 await self._client.create(path, made)
                 self.writes += 1
-                told = ""
+                once.works()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the event is lost
                 if _ending(error):
                     log.debug("event %s: %s", made["reason"], error)
-                elif told != str(error):
-                    told = str(error)
-                    log.warning("event %s of %s: %s", made["reason"], made["metadata"]["name"], told or repr(error))
+                elif news := once.news(error):
+                    log.warning("event %s of %s: %s", made["reason"], made["metadata"]["name"], news)

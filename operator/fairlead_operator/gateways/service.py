@@ -17,6 +17,7 @@ from fairlead_operator.api.meta import Ref
 from fairlead_operator.gateways import ports
 from fairlead_operator.sources.backoff import Backoffs
 from fairlead_operator.sources.client import CONNECTION_ERRORS, ApiError
+from fairlead_operator.sources.once import Once
 from fairlead_operator.world import World
 
 log = logging.getLogger(__name__)
@@ -76,20 +77,19 @@ class GatewayServices:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        backoff, told = Backoffs(0.2, 30.0), ""
+        backoff, once = Backoffs(0.2, 30.0), Once()
         self._refused.clear()
         while True:
             self._wake.clear()
             try:
                 wrote = [await self._settle(gateway, name) for gateway, name in self._services.items()]
             except (ApiError, *CONNECTION_ERRORS) as error:
-                if told != repr(error):
-                    told = repr(error)
-                    log.warning("ports of gateways: %s: trying again", str(error) or told)
+                if news := once.news(error):
+                    log.warning("ports of gateways: %s: trying again", news)
                 await asyncio.sleep(backoff.after(error))
                 continue
             backoff.reset()
-            told = ""
+            once.works()
             self._tell()
             if any(wrote):
                 await asyncio.sleep(QUIET)

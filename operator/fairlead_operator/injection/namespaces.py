@@ -17,6 +17,7 @@ from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.pods import INJECT
 from fairlead_operator.sources.backoff import Backoffs
 from fairlead_operator.sources.client import CONNECTION_ERRORS, ApiError
+from fairlead_operator.sources.once import Once
 
 log = logging.getLogger(__name__)
 
@@ -90,19 +91,18 @@ class InjectedNamespaces:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        backoff, told = Backoffs(0.2, 30.0), ""
+        backoff, once = Backoffs(0.2, 30.0), Once()
         while True:
             self._wake.clear()
             try:
                 await self._settle()
             except (ApiError, *CONNECTION_ERRORS) as error:
-                if told != repr(error):
-                    told = repr(error)
-                    log.warning("MutatingWebhookConfiguration %s: %s: trying again", self._name, str(error) or told)
+                if news := once.news(error):
+                    log.warning("MutatingWebhookConfiguration %s: %s: trying again", self._name, news)
                 await asyncio.sleep(backoff.after(error))
                 continue
             backoff.reset()
-            told = ""
+            once.works()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK):
                     await self._wake.wait()

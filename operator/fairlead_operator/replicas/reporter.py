@@ -19,6 +19,7 @@ from fairlead_operator.replicas.report import NOBODY, FleetReport, decode, encod
 from fairlead_operator.sources.backoff import Backoff
 from fairlead_operator.sources.client import CONNECTION_ERRORS, ApiError
 from fairlead_operator.sources.mirror import Kind
+from fairlead_operator.sources.once import Once
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ class Reporter:
             self._tell(self._peers.drop_silent(self._time()))
 
     async def _report(self) -> None:
-        backoff, told = Backoff(0.2, self._every), ""
+        backoff, once = Backoff(0.2, self._every), Once()
         while True:
             self._wake.clear()
             began = self._time()
@@ -115,13 +116,12 @@ class Reporter:
                     await self._write(self._peers.own)
             except (*CONNECTION_ERRORS, ApiError, ValueError) as error:
                 self._peers.deaf(self._time())
-                if told != str(error):
-                    told = str(error)
-                    log.warning("report of this replica: %s: trying again", told or repr(error))
+                if news := once.news(error):
+                    log.warning("report of this replica: %s: trying again", news)
                 await asyncio.sleep(backoff.next())
                 continue
             backoff.reset()
-            told = ""
+            once.works()
             await asyncio.sleep(QUIET)
             with contextlib.suppress(TimeoutError):  # no wait_for: on Python 3.11 it swallows a cancellation
                 async with asyncio.timeout_at(began + self._every):

@@ -6,7 +6,7 @@ import pytest
 
 from fairlead_xds.protocol.events import Acked, ProtocolError
 from fairlead_xds.snapshot import EMPTY, Resource, Snapshot, TypeUrl
-from tests.support.xds_requests import DeltaHand, delta
+from tests.support.xds_requests import DeltaHand, delta, settled
 from tests.support.xds_resources import blob
 
 CDS, EDS, LDS, RDS, SDS = TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.LISTENER, TypeUrl.ROUTE, TypeUrl.SECRET
@@ -18,16 +18,6 @@ def snapshot(*parts: tuple[TypeUrl, str, str]) -> Snapshot:
 
 def version(content: str) -> str:
     return Resource(CDS, "", content.encode()).version
-
-
-def settled(hand: DeltaHand, *types: TypeUrl) -> DeltaHand:
-    """A client that has all of the snapshot, in the order in which Envoy asks."""
-    for type_url in types:
-        names = hand.stream.snapshot.resources(type_url) if type_url in (EDS, RDS, SDS) else ()
-        hand.ask(type_url, *names)
-        hand.settle()
-    hand.take()
-    return hand
 
 
 # --- session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fairlead_xds.snapshot import EMPTY, Snapshot, TypeUrl
-from tests.support.xds_requests import SotwHand, sotw
+from tests.support.xds_requests import SotwHand, settled, sotw
 from tests.support.xds_resources import blob
 
 CDS, EDS, LDS, RDS, SDS = TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.LISTENER, TypeUrl.ROUTE, TypeUrl.SECRET
@@ -18,15 +18,6 @@ def snapshot(*parts: tuple[TypeUrl, str, str]) -> Snapshot:
 def bodies(hand: SotwHand) -> list[str]:
     """The contents of the only response there is, in order of content."""
     return sorted(resource.value.decode() for resource in sotw(hand.only()).resources)
-
-
-def settled(hand: SotwHand, *types: TypeUrl) -> SotwHand:
-    for type_url in types:
-        names = hand.stream.snapshot.resources(type_url) if type_url in (EDS, RDS, SDS) else ()
-        hand.ask(type_url, *names)
-        hand.settle()
-    hand.take()
-    return hand
 
 
 def test_r05_r06_r08_what_a_response_says() -> None:

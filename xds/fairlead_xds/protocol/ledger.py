@@ -35,8 +35,7 @@ class Flight:
         stale: names that the client unsubscribed from since: the answer says nothing about them, and a refusal may be
             because of them.
         asked: names that answer a question: the client may have lost what it had under them.
-        telling: all names of it, where the client's request for their load assignments will tell that it took them (see
-            ``ordering``); else empty.
+        telling: the client's requests for the load assignments of these clusters will tell that it took them (``ordering``).
     """
 
     nonce: str
@@ -44,7 +43,7 @@ class Flight:
     prior: dict[str, Held]
     stale: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
-    telling: tuple[str, ...] = ()
+    telling: bool = False
 
     @property
     def versions(self) -> dict[str, str | None]:

@@ -13,10 +13,10 @@ referring to it were accepted. A refused listener or route keeps its old referen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from fairlead_xds.protocol.ledger import Held, Ledger
+from fairlead_xds.protocol.ledger import Flight, Ledger
 from fairlead_xds.snapshot import TypeUrl
 
 ORDER: Final = (TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.SECRET, TypeUrl.LISTENER, TypeUrl.ROUTE)
@@ -42,23 +42,22 @@ def may_put(type_url: TypeUrl, ledgers: Mapping[TypeUrl, Ledger]) -> bool:
     return True
 
 
-def asking_tells(names: Iterable[str], prior: Mapping[str, Held], ledgers: Mapping[TypeUrl, Ledger]) -> bool:
-    """Whether the client's request for the load assignments of these clusters, which are sent now, will tell that it took them.
+def asking_tells(clusters: Flight, ledgers: Mapping[TypeUrl, Ledger]) -> bool:
+    """Whether the client's request for the load assignments of *clusters*, which go now, will tell that it took them.
 
-    *prior*: what it has of each. Where neither a listener nor a route waits for them, the answer about them is soon enough.
+    Where neither a listener nor a route waits for them, the answer about them is soon enough.
     """
     endpoints = ledgers.get(TypeUrl.ENDPOINT)
     waiting = (ledgers.get(type_url) for type_url in (TypeUrl.LISTENER, TypeUrl.ROUTE))
     if endpoints is None or not any(ledger.puts for ledger in waiting if ledger is not None):
         return False
-    clusters = ledgers[TypeUrl.CLUSTER].resources
-    return all(
-        prior[name] is None
-        and (cluster := clusters.get(name)) is not None
+    return bool(clusters.sent) and all(
+        clusters.prior[name] is None
+        and cluster is not None
         and cluster.prompt
         and name in endpoints.resources
         and not endpoints.covers(name)
-        for name in names
+        for name, cluster in clusters.sent.items()
     )
 
 
@@ -82,7 +81,7 @@ def _in_place(ledgers: Mapping[TypeUrl, Ledger]) -> bool:
     endpoints = ledgers[TypeUrl.ENDPOINT]
     return not endpoints.puts and all(
         endpoints.covers(name) and name in endpoints.resources and name not in endpoints.owed
-        for name in clusters.flight.telling
+        for name in clusters.flight.sent
     )
 
 

@@ -287,8 +287,7 @@ class Stream(ABC):
         removed = tuple([name for name, resource in sent if resource is None])
         put = tuple([name for name, resource in sent if resource is not None]) if removed else tuple(flight.sent)
         if ledger.type_url is TypeUrl.CLUSTER:
-            if ordering.asking_tells(flight.sent, flight.prior, self._ledgers):
-                flight.telling = tuple(flight.sent)
+            flight.telling = ordering.asking_tells(flight, self._ledgers)
             self._owe_endpoints(put)
         return Response(ledger.type_url, flight.nonce, put, removed, parts)
 

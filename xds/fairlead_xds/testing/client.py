@@ -123,7 +123,7 @@ class Client(ABC):
 
     def in_place(self, cluster: str) -> bool:
         """Requests could go to the cluster: it has come, and its load assignment after it."""
-        return cluster in self.held[TypeUrl.CLUSTER] and cluster not in self._cold
+        return self.has(TypeUrl.CLUSTER, cluster) and cluster not in self._cold
 
     @property
     def warm(self) -> bool:

@@ -74,7 +74,7 @@ def cluster(backend: Backend) -> bytes:
 
 def prompt(backend: Backend) -> bool:
     """The cluster is in place as soon as it has its load assignment (``Resource.prompt``)."""
-    return not backend.hosts and (backend.health_check is None or backend.health_check.active is None)
+    return not backend.hosts and (backend.health_check or _UNCHECKED).active is None
 
 
 def _protocols(backend: Backend, check: HealthCheck) -> dict[str, Any]:
