@@ -26,13 +26,14 @@ def test_operators_roll_while_pods_come_and_go(
     running.more(200)
     before = installation.restart(OPERATOR)
     site.scale("web", 6)
+    # Ready is not enough: else two pods could go again before anybody had a chance to ask them.
+    running.answered_by(site.pods("web"))
     site.scale("web", 3)
     installation.replaced(OPERATOR, before)
     running.more(300)
     report = running.stop()
 
     assert len(before) > 1
-    assert len(report.by_pod()) >= 6, report.by_pod()
     assert not report.failed, report.words()
     proved(
         f"{len(before)} operators replaced while the application went 4 -> 6 -> 3, 8 connections each: {report.words()}"

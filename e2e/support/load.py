@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from e2e.support import objects
@@ -57,6 +57,11 @@ class Load:
         last = len(self._results(0)["rows"]) + count - 1
         self._cluster.wait_for(lambda: self._results(last)["rows"], f"{count} more requests", seconds=seconds)
 
+    def answered_by(self, pods: Collection[str], *, seconds: float = 30) -> None:
+        """Wait until each of *pods* has answered one."""
+        what = f"each of {len(pods)} pods has answered {self._name}"
+        self._cluster.wait_for(lambda: self.seen().by_pod().keys() >= set(pods), what, seconds=seconds)
+
     def targets(self, addresses: list[str]) -> None:
         """From now on each connection goes to the next of *addresses*."""
         self._cluster.request("POST", self._path("targets"), addresses)
@@ -98,6 +103,11 @@ class Loads:
         """Wait until *count* more requests are done on each way."""
         for load in self._loads:
             load.more(count, seconds=seconds)
+
+    def answered_by(self, pods: Collection[str], *, seconds: float = 30) -> None:
+        """Wait until each of *pods* has answered one on each way."""
+        for load in self._loads:
+            load.answered_by(pods, seconds=seconds)
 
     def stop(self) -> Report:
         return Report.joined([load.stop() for load in self._loads])
