@@ -81,6 +81,12 @@ class World:
         await envoy.stop()
         await self.until(lambda: all(proxy.node.id != envoy.name for proxy in self.server.proxies()))
 
+    async def another_server(self) -> None:
+        """The server ends, as a replica does; the next one has its address, and the same snapshots."""
+        await self.server.stop(0.1)
+        self.server = XdsServer(self.store, NodeClusterAuthenticator(), observer=self.plane.answers)
+        await self.server.start(f"127.0.0.1:{self.xds_port}")
+
     # --- objects
 
     def apply(self, *objects: dict[str, Any]) -> None:

@@ -43,6 +43,31 @@ async def test_a_route_switches_to_a_service_whose_pods_are_asked_first(world: W
     await _rotate(world, [site(listener(world.port), name, healthCheck=check) for name in ("a", "b", "c")], rounds=4)
 
 
+async def test_r44_another_server_while_a_new_cluster_waits_for_its_checks(world: World) -> None:
+    """Exact: Envoy asks the next server for routes, but not for clusters while one warms; the route waits, no failed request."""
+    await world.service("a", 2)
+    asked = await world.service("b", 2)
+    for backend in asked:
+        backend.gate.clear()
+    check = {"active": {"type": "HTTP", "http": {"path": "/healthz"}, "interval": "15s", "timeout": "15s"}}
+    world.policy("shop", site(listener(world.port), "a"))
+    await world.settled()
+    async with load(world.port) as tally:
+        world.policy("shop", site(listener(world.port), "b", healthCheck=check))
+        await world.until(lambda: all(backend.count for backend in asked))
+        await world.another_server()
+        await world.until(lambda: bool(world.server.proxies()))
+        seen = tally.total
+        await world.until(lambda: tally.total > seen + 200)
+        for backend in asked:
+            backend.gate.set()
+        await world.settled()
+        seen = tally.total
+        await world.until(lambda: tally.total > seen + 50)
+    assert tally.failures == []
+    assert all(backend.count > 5 for backend in asked)
+
+
 async def test_the_algorithm_changes(world: World) -> None:
     """Exact: each algorithm is another cluster over the same endpoints; 12 changes, no failed request."""
     await world.service("a", 3)

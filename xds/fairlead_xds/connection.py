@@ -56,6 +56,7 @@ class Connection:
         self._keyed = asyncio.Event()
         self._unsubscribe: Callable[[], None] = lambda: None
         self._resume: asyncio.TimerHandle | None = None
+        self._since = 0.0  # when it began to be read
         self._ignored = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -110,7 +111,7 @@ class Connection:
                 yield Stuck(self.proxy, type_url, nonce, state.in_flight, now - since)
 
     def release(self, now: float, bound: float) -> None:
-        """Report what is overdue, and let the stream go on without it."""
+        """Report what has been waited for longer than *bound* seconds, and let the stream go on without it."""
         for stuck in list(self.overdue(now, bound)):
             log.warning(
                 "proxy %s of %s has not answered its %s response for %.0f s; %d names in it, first %s",
@@ -124,10 +125,19 @@ class Connection:
             del self._awaited[stuck.type_url]
             self._observer.stuck(self.proxy, stuck)
             self._handle(self._stream.give_up(stuck.type_url))
+        if self._stream.warming and now - self._since > bound:
+            log.warning(
+                "proxy %s of %s came back and has not asked for clusters for %.0f s: it gets its listeners and routes now",
+                self.proxy.node.id,
+                self.proxy.key,
+                now - self._since,
+            )
+            self._handle(self._stream.warmed())
 
     async def _read(self) -> None:
         await self._keyed.wait()
         self._catch_up()
+        self._since = self._clock()
         resumed = self._stream.resumed
         self._resume = asyncio.get_running_loop().call_later(_RESUME, lambda: self._handle(resumed()))
         data: Any = self._first

@@ -1,7 +1,8 @@
 """No route reaches a client before its clusters are in place there: random changes against a client that behaves as Envoy.
 
 Requests and responses are on their way for as long as chance says, in order. The client takes clusters, asks for the
-endpoints of those that it did not know, and answers about clusters when all of them have their load assignment.
+endpoints of those that it did not know, and answers about clusters when all of them have their load assignment. Now and then
+the stream breaks, and the client comes back with what it has; while a cluster of its own warms it does not ask about clusters.
 """
 
 from __future__ import annotations
@@ -30,12 +31,19 @@ class Both:
 
     Attributes:
         early: how many routes went before the answer about clusters.
+        cold: how often the client came back while a cluster of it warmed.
     """
 
     def __init__(self, seed: int, stream: type[Stream], client: Client) -> None:
-        self.chance, self.client, self.early = random.Random(seed), client, 0
+        self.chance, self.client, self.early, self.cold = random.Random(seed), client, 0, 0
         self.stream = stream(self.some())
         self.to_server, self.to_client = deque(client.start()), deque[bytes]()
+
+    def broken(self) -> None:
+        """What is on the way gets lost."""
+        self.cold += not self.client.warm
+        self.stream = type(self.stream)(self.stream.snapshot)
+        self.to_server, self.to_client = deque(self.client.start()), deque[bytes]()
 
     def some(self) -> Snapshot:
         """Some of the clusters, each in one of three forms, and a route to one of them."""
@@ -51,6 +59,10 @@ class Both:
             self.serve()
         elif what < 0.8:
             self.take()
+        elif what < 0.82:
+            self.broken()
+        elif what < 0.84:
+            self.happened(self.stream.resumed())
         else:
             self.happened(self.stream.publish(self.some()))
 
@@ -79,15 +91,18 @@ class Both:
 @pytest.mark.parametrize(("stream", "client"), [(DeltaStream, DeltaClient), (SotwStream, SotwClient)])
 def test_r44_no_route_arrives_before_its_cluster(stream: type[Stream], client: type[Client]) -> None:
     """Exact, over 150 times 120 steps; routes that went one round trip sooner are among them."""
-    early = finished = 0
+    early = finished = cold = 0
     for seed in range(SEEDS):
         both = Both(seed, stream, client())
         for _ in range(STEPS):
             both.step()
-        while both.to_server or both.to_client:
-            both.serve()
-            both.take()
+        for _ in range(2):
+            while both.to_server or both.to_client:
+                both.serve()
+                both.take()
+            both.happened(both.stream.resumed())
         early += both.early
+        cold += both.cold
         # A cluster that went while it warmed may keep a client waiting, for as long as it waits for a first answer.
         if both.client.warm:
             finished += 1
@@ -95,4 +110,5 @@ def test_r44_no_route_arrives_before_its_cluster(stream: type[Stream], client: t
                 for name, wanted in both.stream.snapshot.resources(type_url).items():
                     assert both.client.held[type_url].get(name) == wanted.version
     assert early > SEEDS / 10
+    assert cold > SEEDS / 10
     assert finished > SEEDS / 10

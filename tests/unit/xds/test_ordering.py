@@ -210,3 +210,54 @@ def test_r43_removals_wait_for_the_answer_about_clusters_and_for_the_routes(hand
     assert hand.sent() == []
     hand.answer(clusters)
     assert hand.sent()[0] == (CLUSTERS, (), ("a",))
+
+
+@pytest.fixture(params=[DeltaHand, SotwHand])
+def back(request: pytest.FixtureRequest) -> DeltaHand | SotwHand:
+    """A client that has all of ``BEFORE`` from an earlier stream, and asks for all but clusters: one of its own warms."""
+    client: DeltaHand | SotwHand = request.param(
+        Snapshot.of((prompt("a"), blob(EDS, "a", "1"), prompt("b"), blob(EDS, "b", "1"), blob(RDS, "r", "to b")))
+    )
+    _ask_again(client, EDS, "a", "b")
+    _ask_again(client, LDS)
+    _ask_again(client, RDS, "r")
+    return client
+
+
+def _ask_again(client: DeltaHand | SotwHand, type_url: TypeUrl, *names: str) -> None:
+    """As a client that has what ``BEFORE`` says of the type."""
+    if isinstance(client, SotwHand):
+        client.ask(type_url, *names, version="1")
+    else:
+        known = {one.name: one.version for one in BEFORE if one.type_url is type_url}
+        client.ask(type_url, *names, known=known)
+
+
+def test_r44_listeners_and_routes_of_who_comes_back_wait_for_its_question_about_clusters(
+    back: DeltaHand | SotwHand,
+) -> None:
+    """Nor is anything removed before they are up to date; what warming needs is sent at once."""
+    (response,) = back.responses()
+    assert (response.type_url, set(response.names), response.removed) == (EDS, {"a", "b"}, ())
+    back.ack()
+    assert back.responses() == []
+
+    _ask_again(back, CDS)
+    assert not back.stream.warming
+    assert _types(back)[0] == CLUSTERS
+
+
+def test_r44_a_client_that_wants_no_clusters_is_not_waited_for_for_ever(back: DeltaHand | SotwHand) -> None:
+    back.ack()
+    back.events += back.stream.warmed()
+    assert not back.stream.warming
+    assert ROUTES in _types(back)
+
+
+@pytest.mark.parametrize("variant", [DeltaHand, SotwHand])
+def test_r44_a_client_that_has_nothing_may_ask_for_routes_first(variant: type[AnyHand]) -> None:
+    """As gRPC does without a proxy."""
+    client = variant(Snapshot.of(BEFORE))
+    client.ask(RDS, "r")
+    assert not client.stream.warming
+    assert _types(client) == [ROUTES]

@@ -283,6 +283,25 @@ async def test_an_answer_that_is_overdue_is_reported_and_not_waited_for(bench: B
     assert (stuck.type_url, set(stuck.names), stuck.seconds) == (CDS, {"a", "b"}, 60.0)
 
 
+@pytest.mark.parametrize("variant", [DeltaClient, SotwClient])
+async def test_r44_a_proxy_that_comes_back_and_never_asks_for_clusters_gets_its_routes_late(
+    bench: Bench, variant: type[Client]
+) -> None:
+    async with bench.envoy(variant()) as envoy:
+        await envoy.wait_for(lambda: complete(envoy.client))
+        await envoy.disconnect()
+        envoy.client._cold.add("of-another-time")  # it warms for ever
+        bench.store.publish("edge", site("bc"))
+        await envoy.connect()
+        await envoy.wait_for(lambda: "b" in envoy.client.arrivals[-1].names)
+        routes = envoy.client.bodies[RDS]["main"]
+        bench.store.publish_resources("edge", [endpoints("b", 5)])
+        await envoy.wait_for(lambda: envoy.client.bodies[EDS]["b"] == endpoints("b", 5).body)
+        assert envoy.client.bodies[RDS]["main"] == routes
+        bench.time = 60.0
+        await envoy.wait_for(lambda: envoy.client.bodies[RDS]["main"] != routes)
+
+
 async def test_r60_stopping_ends_streams_with_ok(bench: Bench) -> None:
     async with bench.envoy() as envoy, bench.envoy(SotwClient("other")) as other:
         await envoy.wait_for(lambda: complete(envoy.client))

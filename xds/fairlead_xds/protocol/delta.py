@@ -66,6 +66,10 @@ class DeltaStream(Stream):
         # An empty answer if there is nothing: Envoy waits for one to start (XDS_RULES 38), unless it has started.
         ledger.answer = not known and not ledger.puts
 
+    @staticmethod
+    def _knows(request: Any) -> bool:
+        return bool(request.initial_resource_versions)
+
     def _encode(self, ledger: Ledger, flight: Flight) -> tuple[bytes, ...]:
         wires, removed = [], []
         for name, resource in flight.sent.items():

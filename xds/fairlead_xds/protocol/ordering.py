@@ -29,11 +29,13 @@ LAST: Final = (TypeUrl.ROUTE, TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.SECRET)
 """Removed when nothing refers to them any more."""
 
 
-def may_put(type_url: TypeUrl, ledgers: Mapping[TypeUrl, Ledger]) -> bool:
-    """Additions and updates of *type_url* may go now."""
+def may_put(type_url: TypeUrl, ledgers: Mapping[TypeUrl, Ledger], *, warming: bool) -> bool:
+    """Additions and updates of *type_url* may go now; *warming*: ``Stream.warming``."""
     if type_url is TypeUrl.LISTENER:
-        return _in_place(ledgers)
+        return not warming and _in_place(ledgers)
     if type_url is TypeUrl.ROUTE:
+        if warming:
+            return False
         listener = ledgers.get(TypeUrl.LISTENER)
         listeners_sent = listener is None or not (listener.puts or listener.removes)
         endpoints = ledgers.get(TypeUrl.ENDPOINT)

@@ -65,6 +65,10 @@ class SotwStream(Stream):
         if ledger.wild and not wild:  # XDS_RULES 30; last, so that names that it covered are no new ones
             ledger.unsubscribe_all()
 
+    @staticmethod
+    def _knows(request: Any) -> bool:
+        return bool(request.version_info)  # outlives the stream, the nonce does not (XDS_RULES 20)
+
     def _encode(self, ledger: Ledger, flight: Flight) -> tuple[bytes, ...]:
         version = self._snapshot.type_version(ledger.type_url)
         if not ledger.everything:

@@ -74,6 +74,7 @@ class Stream(ABC):
         self._node: Node | None = None
         self._identity: tuple[str, str, bytes] | None = None
         self._resuming = False
+        self._warming = False
 
     @property
     def snapshot(self) -> Snapshot:
@@ -118,8 +119,10 @@ class Stream(ABC):
             )
             self._in_order = tuple(self._ledgers[known] for known in ordering.ORDER if known in self._ledgers)
         events = self._accept(ledger, request, first=first)
-        if first and type_url is TypeUrl.CLUSTER and ledger.removes:
-            self._resuming = True
+        if first and type_url is TypeUrl.CLUSTER:
+            self._warming, self._resuming = False, bool(ledger.removes)
+        elif first and TypeUrl.CLUSTER not in self._ledgers and self._knows(request):
+            self._warming = True
         if self._resuming and TypeUrl.LISTENER in self._ledgers and TypeUrl.ROUTE in self._ledgers:
             self._resuming = False
         if len(ledger.names) > MAX_NAMES:
@@ -164,6 +167,22 @@ class Stream(ABC):
         self._resuming = False
         return self._pump()
 
+    @property
+    def warming(self) -> bool:
+        """The client came back with resources, and has not asked for clusters: Envoy does not while one of its own warms.
+
+        So it may have a cluster that takes no requests yet, and its listeners and routes stay as they are.
+        """
+        return self._warming
+
+    def warmed(self) -> list[Event]:
+        """Wait no longer for the client to ask for clusters.
+
+        For the shell, which has the clock: a client may want none.
+        """
+        self._warming = False
+        return self._pump()
+
     def has(self, type_url: TypeUrl, name: str) -> bool:
         """The client is subscribed to the resource and has accepted the version that the snapshot has of it."""
         ledger = self._ledgers.get(type_url)
@@ -204,6 +223,11 @@ class Stream(ABC):
     @abstractmethod
     def _accept(self, ledger: Ledger, request: Any, *, first: bool) -> list[Event]:
         """Apply one request to *ledger*: answers and subscription."""
+
+    @staticmethod
+    @abstractmethod
+    def _knows(request: Any) -> bool:
+        """The first request of a type tells that the client has some of it, from an earlier stream."""
 
     @abstractmethod
     def _encode(self, ledger: Ledger, flight: Flight) -> tuple[bytes, ...]:
@@ -258,7 +282,7 @@ class Stream(ABC):
                 removes = True
             elif not (ledger.puts or ledger.owed or ledger.answer):  # nearly always
                 continue
-            if ledger.flight is not None or not ordering.may_put(ledger.type_url, self._ledgers):
+            if ledger.flight is not None or not ordering.may_put(ledger.type_url, self._ledgers, warming=self._warming):
                 continue
             count, size = self._chunk(ledger)
             names = ledger.draw(count=count, size=size)
@@ -275,7 +299,7 @@ class Stream(ABC):
             last = self._ledgers.get(type_url)
             if last is None or last.flight is not None or not last.removes:
                 continue
-            if self._resuming or not ordering.may_remove(self._ledgers):
+            if self._resuming or self._warming or not ordering.may_remove(self._ledgers):
                 break
             out.append(self._respond(last, list(last.removes)))
 
