@@ -77,6 +77,7 @@ class Client(ABC):
 
     def start(self) -> list[bytes]:
         """The first requests of a stream, also of one after another has broken; what is held stays."""
+        listeners = TypeUrl.LISTENER in self._asked  # its clusters were all there once
         self._asked.clear()
         self._withheld.clear()
         self._open_stream()
@@ -84,7 +85,7 @@ class Client(ABC):
         out = [] if self._cold else [self._first(TypeUrl.CLUSTER)]
         referred = (TypeUrl.ENDPOINT, TypeUrl.SECRET, TypeUrl.ROUTE)
         out.extend(self._first(type_url) for type_url in referred if self._wanted[type_url])
-        if self.held[TypeUrl.LISTENER]:
+        if listeners:
             out.append(self._first(TypeUrl.LISTENER))
         return out
 
