@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.bucket import Bucket
-from fairlead_operator.sources.backoff import Backoff
+from fairlead_operator.sources.backoff import Backoffs
 from fairlead_operator.sources.client import ApiError
 from fairlead_operator.sources.once import Once
 from fairlead_operator.sources.policies import PATH, PLURAL, seen
@@ -159,7 +159,7 @@ class StatusWriter:
             entry.task = asyncio.create_task(self._run(ref, entry), name=f"status of {ref}")
 
     async def _run(self, ref: Ref, entry: _Entry) -> None:
-        backoff, once = Backoff(*self._backoff), Once()
+        backoff, once = Backoffs(*self._backoff), Once()
         try:
             while entry.due():
                 shown = entry.uid, entry.version
@@ -181,7 +181,7 @@ class StatusWriter:
                         continue  # it was seen before the answer came
                     if news := once.news(error):
                         log.warning("status of %s: %s: trying again", ref, news)
-                    await asyncio.sleep(backoff.next())
+                    await asyncio.sleep(backoff.after(error))
         finally:
             if entry.task is asyncio.current_task():
                 entry.task = None

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead_operator.api.meta import Ref
+from fairlead_operator.sources.backoff import RECONNECT
 from fairlead_operator.sources.client import ApiError
 from fairlead_operator.status_writer import StatusWriter, difference
 
@@ -155,6 +156,26 @@ async def test_failures_are_repeated_with_what_is_wanted_by_then() -> None:
     async with asyncio.timeout(1):
         await api.changed.wait()
     assert (api.status, writer.failures) == ({"a": 1}, 2)
+
+
+async def test_an_api_server_that_was_away_is_written_to_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do its first refusals, when it comes back, count as more of a long row of failures."""
+    delays, pause = list[float](), asyncio.sleep
+
+    async def hurried(delay: float) -> None:
+        delays.append(delay)
+        await pause(0)
+
+    monkeypatch.setattr(asyncio, "sleep", hurried)
+    api = Api()
+    api.errors = [*(ConnectionRefusedError() for _ in range(15)), ApiError(503, "starting")]
+    writer = StatusWriter(api)
+    writer.seen(SHOP, api.raw())
+    writer.write(SHOP, {"a": 1})
+    async with asyncio.timeout(5):
+        await api.changed.wait()
+    assert max(delays) <= RECONNECT
+    assert delays[-1] <= 0.2
 
 
 async def test_an_object_of_the_same_name_that_came_after_is_not_written_to_unseen() -> None:
