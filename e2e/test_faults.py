@@ -13,7 +13,7 @@ from e2e.support.site import Site
 
 @pytest.mark.timeout(300)
 def test_a_liveness_probe_that_fails_again_and_again(site: Site, proved: Callable[[str], None]) -> None:
-    site.app("web", replicas=3)
+    site.app("web", replicas=3, liveness=objects.QUICK)
     site.policy({"web": 1}, route=objects.RETRY)
     victim = min(site.pods("web"))
 

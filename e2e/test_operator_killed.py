@@ -21,6 +21,7 @@ def test_operators_killed_while_a_policy_changes(
     site.policy({"old": 1})
     running = site.load("--rate", "100")
     running.more(200)
+    installation.led()
     leader, everybody = installation.leader(), installation.pods(OPERATOR)
     assert leader in everybody
     assert len(everybody) > 1, everybody

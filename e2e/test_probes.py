@@ -20,7 +20,7 @@ BALANCING: dict[str, Any] = {"loadBalancer": {"type": "RoundRobin"}}
 @pytest.mark.timeout(240)
 def test_what_a_readiness_probe_does(site: Site, proved: Callable[[str], None]) -> None:
     """The pod is left alone and lives on; it gets its share again as soon as the probe passes."""
-    site.app("web", replicas=3)
+    site.app("web", replicas=3, liveness=objects.QUICK)
     site.policy({"web": 1}, **BALANCING)
     victim = min(site.pods("web"))
     running = site.load("--rate", "100", ways=("the gateway",))
@@ -53,7 +53,7 @@ def test_what_a_readiness_probe_does(site: Site, proved: Callable[[str], None]) 
 @pytest.mark.timeout(420)
 def test_what_a_liveness_probe_does(site: Site, proved: Callable[[str], None]) -> None:
     """The kubelet starts the container again. The third time within ten minutes the pod is held back though it is ready."""
-    site.app("web", replicas=3)
+    site.app("web", replicas=3, liveness=objects.QUICK)
     site.policy({"web": 1}, route=objects.RETRY, **BALANCING)
     victim = min(site.pods("web"))
 
@@ -91,7 +91,7 @@ def test_a_dead_pod_is_out_before_its_kubelet_ends_it(site: Site, proved: Callab
 
     Requests are answered all the time, so the last one at the pod tells when the last proxy had it out.
     """
-    site.app("web", replicas=3)
+    site.app("web", replicas=3, liveness=objects.QUICK)
     site.policy({"web": 1}, route=objects.RETRY, healthCheck={"active": {"type": "LivenessProbe"}}, **BALANCING)
     running = site.load("--rate", "100")
     running.more(400)

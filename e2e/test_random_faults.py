@@ -28,7 +28,7 @@ def test_random_faults_beside_kube_proxy_and_plain_round_robin(
     site: Site, nodes: Nodes, hosts: Machines, proved: Callable[[str], None]
 ) -> None:
     safe, lost = nodes.workers()[:2]
-    site.app("web", replicas=faults.REPLICAS, drain=3)
+    site.app("web", replicas=faults.REPLICAS, drain=3, liveness=objects.QUICK)
     route = {"timeouts": {"request": "10s", "backendRequest": "1s"}, **objects.RETRY}
     site.policy({"web": 1}, route=route, healthCheck={"passive": {}})
     words = ("--rate", "25", "--clients", "20", "--timeout", "5", "--new-connections")

@@ -41,7 +41,7 @@ def test_only_sessions_of_pods_that_went_away_move(site: Site, proved: Callable[
     second.more(200)
     before = set(site.pods("web"))
     site.scale("web", 3)
-    site.cluster.wait_for(lambda: len(site.pods("web")) == 3, "seven pods are gone", seconds=60)
+    site.cluster.wait_for(lambda: len(site.pods("web")) == 3, "seven pods are gone", seconds=120)
     left = before - set(site.pods("web"))
     for load in (running, second):
         load.more(200)
@@ -54,7 +54,7 @@ def test_only_sessions_of_pods_that_went_away_move(site: Site, proved: Callable[
     kept = [move for move in moved if move[1] not in left]
     assert not kept, (kept, sorted(left), sorted(before))
     # A client may follow a pod that goes in its turn, never more often than pods go.
-    assert max(times.values()) <= 3, times
+    assert max(times.values()) <= len(left), times
     proved(
         f"2 -> 10 -> 3: no session moved while pods came, {len(moved)} of 80 clients' did, each from a pod that went away; "
         f"{report.words()}"

@@ -20,14 +20,14 @@ from e2e.support.site import Site
 def test_operators_roll_while_pods_come_and_go(
     site: Site, installation: Installation, proved: Callable[[str], None]
 ) -> None:
-    site.app("web", replicas=4)
+    site.app("web", replicas=4, drain=25)
     site.policy({"web": 1})
     running = site.load("--rate", "100")
     running.more(200)
     before = installation.restart(OPERATOR)
     site.scale("web", 6)
     # Ready is not enough: else two pods could go again before anybody had a chance to ask them.
-    running.answered_by(site.pods("web"))
+    running.answered_by(site.living("web"))
     site.scale("web", 3)
     installation.replaced(OPERATOR, before)
     running.more(300)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -23,6 +24,10 @@ class Gatekeeper(Repeating):
         self.opened: dict[str, float] = {}
 
     def again(self) -> None:
+        with contextlib.suppress(ApiError, OSError):  # the API server is busy: the next time then
+            self._look()
+
+    def _look(self) -> None:
         for pod in self._cluster.request("GET", f"{self._pods}?labelSelector={self._selector}")["items"]:
             name, conditions = pod["metadata"]["name"], _conditions(pod)
             if conditions.get("ContainersReady") != "True" or conditions.get(GATE) == "True":
@@ -33,13 +38,9 @@ class Gatekeeper(Repeating):
     def _open(self, pod: str) -> None:
         body = {"status": {"conditions": [{"type": GATE, "status": "True"}]}}
         merge = "application/strategic-merge-patch+json"  # one condition beside the kubelet's, which go on
-        try:
-            self._cluster.request("PATCH", f"{self._pods}/{pod}/status", body, content_type=merge)
-        except ApiError as error:
-            if error.code != 404:  # it has gone meanwhile
-                raise
-            return
-        self.opened[pod] = time.time()
+        # Before it is written: whoever heard of it heard later. The answer may get lost.
+        self.opened.setdefault(pod, time.time())
+        self._cluster.request("PATCH", f"{self._pods}/{pod}/status", body, content_type=merge)
 
 
 def _conditions(pod: dict[str, Any]) -> dict[str, str]:

@@ -57,10 +57,18 @@ class Load:
         last = len(self._results(0)["rows"]) + count - 1
         self._cluster.wait_for(lambda: self._results(last)["rows"], f"{count} more requests", seconds=seconds)
 
-    def answered_by(self, pods: Collection[str], *, seconds: float = 30) -> None:
+    def answered_by(self, pods: Collection[str], *, seconds: float = 90) -> None:
         """Wait until each of *pods* has answered one."""
-        what = f"each of {len(pods)} pods has answered {self._name}"
-        self._cluster.wait_for(lambda: self.seen().by_pod().keys() >= set(pods), what, seconds=seconds)
+        silent, first = set(pods), 0
+
+        def done() -> bool:
+            nonlocal first
+            rows = self._results(first)["rows"]
+            first += len(rows)
+            silent.difference_update(pod for _, status, pod, _, failure, _ in rows if status == 200 and not failure)
+            return not silent
+
+        self._cluster.wait_for(done, f"each of {len(pods)} pods has answered {self._name}", seconds=seconds)
 
     def targets(self, addresses: list[str]) -> None:
         """From now on each connection goes to the next of *addresses*."""
@@ -104,7 +112,7 @@ class Loads:
         for load in self._loads:
             load.more(count, seconds=seconds)
 
-    def answered_by(self, pods: Collection[str], *, seconds: float = 30) -> None:
+    def answered_by(self, pods: Collection[str], *, seconds: float = 90) -> None:
         """Wait until each of *pods* has answered one on each way."""
         for load in self._loads:
             load.answered_by(pods, seconds=seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import trustme
@@ -18,6 +18,12 @@ ACCESS = "fairlead.dev/gateway-access"
 RETRY = {"retry": {"attempts": 2, "retryOn": ["ConnectFailure", "RefusedStream", "Reset"]}}
 
 
+#: Liveness probes. A machine that has no time for seconds is no dead application: only where a scenario is about restarts is
+#: the probe quick.
+PATIENT: dict[str, Any] = {"periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 6}
+QUICK: dict[str, Any] = {"periodSeconds": 1, "failureThreshold": 2}
+
+
 def deployment(
     namespace: str,
     name: str,
@@ -26,6 +32,7 @@ def deployment(
     drain: int = 5,
     environment: dict[str, str] | None = None,
     gates: Sequence[str] = (),
+    liveness: Mapping[str, Any] = PATIENT,
 ) -> dict[str, Any]:
     """The sample application as *name*: spread over zones, probed, ending with grace; *gates* are of its readiness."""
     labels = {"app": name}
@@ -48,7 +55,7 @@ def deployment(
             "failureThreshold": 3,
             "timeoutSeconds": 3,
         },
-        "livenessProbe": {"httpGet": {"path": "/livez", "port": "http"}, "periodSeconds": 1, "failureThreshold": 2},
+        "livenessProbe": {"httpGet": {"path": "/livez", "port": "http"}, **liveness},
         "securityContext": RESTRICTED,
         "resources": {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "96Mi"}},
     }

@@ -13,7 +13,7 @@ from typing import Any
 import kubernetes
 
 from e2e.cluster import places
-from tests.support.kube import ApiError, Cluster
+from tests.support.kube import ApiError, Cluster, ClusterError
 
 
 class RunningCluster(Cluster):
@@ -35,19 +35,35 @@ class RunningCluster(Cluster):
         return self._tls
 
     def wait_for(self, condition: Callable[[], Any], what: str, *, seconds: float = 60) -> Any:
-        """As of the base, but asks five times a second: pods take seconds, and the machine is theirs."""
+        """As of the base, but asks five times a second: pods take seconds, and the machine is theirs.
 
-        def unhurried() -> Any:
-            value = condition()
-            if not value:
-                time.sleep(0.2)
-            return value
+        An API server that has no time now is asked again; the error tells of it. One look comes after the time, so that a
+        slow answer alone fails nothing.
+        """
+        deadline, trouble = time.monotonic() + seconds, ""
+        while True:
+            last = time.monotonic() > deadline
+            try:
+                if value := condition():
+                    return value
+            except (ApiError, OSError) as error:
+                if not passing(error):
+                    raise
+                trouble = f"; the last error: {error}"
+            if last:
+                raise ClusterError(f"not seen within {seconds:.0f} s: {what}{trouble}")
+            time.sleep(0.2)
 
-        return super().wait_for(unhurried, what, seconds=seconds)
+    def apply(self, manifest: dict[str, Any], *, manager: str = "tests") -> Any:
+        """As of the base; an API server that has no time now is asked again."""
+        what = f"{manifest['kind']} {manifest['metadata']['name']} is applied"
+        return self.wait_for(lambda: super(RunningCluster, self).apply(manifest, manager=manager), what)
 
     def pods(self, namespace: str, selector: str) -> list[dict[str, Any]]:
+        """Without those that have ended: an evicted one stays in the API for long."""
         path = f"/api/v1/namespaces/{namespace}/pods?labelSelector={selector}"
-        return list(self.request("GET", path)["items"])
+        found = self.request("GET", path)["items"]
+        return [pod for pod in found if pod.get("status", {}).get("phase") not in {"Failed", "Succeeded"}]
 
     def names(self, namespace: str, selector: str) -> set[str]:
         return {pod["metadata"]["name"] for pod in self.pods(namespace, selector)}
@@ -55,7 +71,11 @@ class RunningCluster(Cluster):
     def kill(self, namespace: str, pods: Iterable[str]) -> None:
         """End pods at once, without grace."""
         for pod in pods:
-            self.request("DELETE", f"/api/v1/namespaces/{namespace}/pods/{pod}?gracePeriodSeconds=0")
+            try:
+                self.request("DELETE", f"/api/v1/namespaces/{namespace}/pods/{pod}?gracePeriodSeconds=0")
+            except ApiError as error:
+                if error.code != 404:  # it has gone by itself
+                    raise
 
     def proxied(self, namespace: str, pod: str, port: int, path: str) -> str:
         """Path by which the API server passes a request on to a pod."""
@@ -82,7 +102,7 @@ class RunningCluster(Cluster):
                 return str(condition["status"])
         return ""
 
-    def programmed(self, policy: dict[str, Any], *, seconds: float = 30) -> None:
+    def programmed(self, policy: dict[str, Any], *, seconds: float = 90) -> None:
         """Apply *policy* and wait until its proxies have it."""
         self.apply(policy)
         check = functools.partial(self.condition, policy, "Programmed")
@@ -105,6 +125,11 @@ def kubeconfig() -> pathlib.Path:
     if os.environ.get("CLUSTER") == "current":
         return pathlib.Path.home() / ".kube/config"
     return places.KUBECONFIG
+
+
+def passing(error: ApiError | OSError) -> bool:
+    """Whether the next question may have an answer: the API server, or a webhook of it, was busy or away."""
+    return not isinstance(error, ApiError) or error.code == 429 or error.code >= 500
 
 
 def is_ready(pod: dict[str, Any]) -> bool:

@@ -29,22 +29,28 @@ class Site:
         self._numbers = itertools.count(1)
         self._callers = 0
 
-    def app(self, name: str, *, replicas: int = 2, drain: int = 5, gates: Sequence[str] = ()) -> None:
-        """The sample application with its Service, rolled out."""
+    def app(self, name: str, *, replicas: int = 2, **more: Any) -> None:
+        """The sample application with its Service, rolled out and in its slices; *more*: of ``objects.deployment``."""
         self.cluster.apply(objects.service(self.namespace, name))
-        self.cluster.apply(objects.deployment(self.namespace, name, replicas=replicas, drain=drain, gates=gates))
+        self.cluster.apply(objects.deployment(self.namespace, name, replicas=replicas, **more))
         self.cluster.rolled_out(self.namespace, name)
+        self.cluster.wait_for(
+            lambda: self.endpoints(name) >= self.living(name), f"the pods of {name} are in its slices"
+        )
 
     def policies(self, weights: dict[str, int], **more: Any) -> list[dict[str, Any]]:
         """What splits the site between Services by *weights*: a policy of the gateway, and one of the sidecars."""
         of_gateway = objects.policy(self.namespace, weights, hostname=self.hostname, **more)
         return [of_gateway, objects.for_sidecars(of_gateway, CALLER)]
 
-    def policy(self, weights: dict[str, int], *, seconds: float = 30, **more: Any) -> None:
-        """Apply ``policies``; returns when the gateway and all sidecars that there are have them."""
+    def policy(self, weights: dict[str, int], *, seconds: float = 90, **more: Any) -> None:
+        """Apply ``policies``; returns when all gateways and all sidecars that there are have them."""
         of_gateway, of_sidecars = self.policies(weights, **more)
         self.cluster.apply(of_sidecars)
         self.cluster.programmed(of_gateway, seconds=seconds)
+        # Of those that are connected; one that lost its operator may not be yet.
+        gateways = [pod for pod in self.cluster.pods("fairlead-system", "fairlead.dev/gateway=edge") if is_ready(pod)]
+        self._all_programmed(of_gateway, len(gateways), "gateways", seconds)
         self._sidecars_programmed(seconds)
 
     def load(self, *arguments: str, node: str = "", scheme: str = "http", ways: Sequence[str] = EVERY_WAY) -> Loads:
@@ -83,24 +89,26 @@ class Site:
             hooks = self.cluster.request("GET", path)["webhooks"]
             return any(self.namespace in str(hook["namespaceSelector"]) for hook in hooks)
 
-        self.cluster.wait_for(asked, "the webhook is for this namespace", seconds=30)
+        self.cluster.wait_for(asked, "the webhook is for this namespace", seconds=90)
 
-    def _sidecars_programmed(self, seconds: float = 30) -> None:
+    def _sidecars_programmed(self, seconds: float = 90) -> None:
         """Wait until all sidecars that were made have the policy as it is now."""
-        count = self._callers
-        if not count:
-            return
-        policy = self.policies({})[1]
+        if self._callers:
+            self._all_programmed(self.policies({})[1], self._callers, "sidecars", seconds)
+
+    def _all_programmed(self, policy: dict[str, Any], count: int, what: str, seconds: float) -> None:
+        """Wait until *count* proxies are connected, and all that are have the policy as it is now."""
 
         def done() -> bool:
             found = self.cluster.get(policy)
             status = found.get("status", {})
+            proxies = status.get("proxies", {})
             return bool(
                 status.get("observedGeneration") == found["metadata"]["generation"]
-                and status.get("proxies", {}).get("summary") == f"{count}/{count}"
+                and proxies.get("connected", 0) == proxies.get("programmed", 0) >= count
             )
 
-        self.cluster.wait_for(done, f"{count} sidecars are programmed", seconds=seconds)
+        self.cluster.wait_for(done, f"{count} {what} are programmed", seconds=seconds)
 
     # Changes
 
@@ -119,9 +127,14 @@ class Site:
     # State
 
     def pods(self, app: str) -> dict[str, str]:
-        """Pod -> node."""
+        """Pod -> node; of those that end, too."""
         found = self.cluster.pods(self.namespace, f"app={app}")
         return {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in found}
+
+    def living(self, app: str) -> set[str]:
+        """The pods that were not told to end."""
+        found = self.cluster.pods(self.namespace, f"app={app}")
+        return {pod["metadata"]["name"] for pod in found if "deletionTimestamp" not in pod["metadata"]}
 
     def endpoints(self, service: str) -> set[str]:
         """The pods that the slices of *service* name."""

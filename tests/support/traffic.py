@@ -203,7 +203,7 @@ async def world(*, envoy: bool = True) -> AsyncIterator[World]:
     """An empty world that serves, with one Envoy on its way."""
     it = World()
     try:
-        it.xds_port = await it.server.start("127.0.0.1:0")
+        it.xds_port = await it.server.start(f"127.0.0.1:{free_port()}")
         it.plane.synced()
         if envoy:
             await it.start_envoy()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fairlead_xds.snapshot import TypeUrl
 from tests.support.http_client import Client, load
 from tests.support.manifests import Raw, attached, listener, route, site
 from tests.support.traffic import World, free_port
@@ -56,9 +57,10 @@ async def test_r44_another_server_while_a_new_cluster_waits_for_its_checks(world
         world.policy("shop", site(listener(world.port), "b", healthCheck=check))
         await world.until(lambda: all(backend.count for backend in asked))
         await world.another_server()
-        await world.until(lambda: bool(world.server.proxies()))
+        await world.until(lambda: _waiting_routes(world) > 0)
         seen = tally.total
         await world.until(lambda: tally.total > seen + 200)
+        assert _waiting_routes(world) > 0, "the first check was not waited for"
         for backend in asked:
             backend.gate.set()
         await world.settled()
@@ -66,6 +68,12 @@ async def test_r44_another_server_while_a_new_cluster_waits_for_its_checks(world
         await world.until(lambda: tally.total > seen + 50)
     assert tally.failures == []
     assert all(backend.count > 5 for backend in asked)
+
+
+def _waiting_routes(world: World) -> int:
+    """How many routes the proxy has asked for and not got."""
+    states = [state for proxy in world.server.proxies() for state in proxy.stream.unsettled()]
+    return sum(state.dirty for state in states if state.type_url is TypeUrl.ROUTE)
 
 
 async def test_the_algorithm_changes(world: World) -> None:

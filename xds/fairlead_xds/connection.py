@@ -56,7 +56,7 @@ class Connection:
         self._keyed = asyncio.Event()
         self._unsubscribe: Callable[[], None] = lambda: None
         self._resume: asyncio.TimerHandle | None = None
-        self._since = 0.0  # when it began to be read
+        self._reading_since = 0.0  # when it began to be read
         self._ignored = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -125,19 +125,19 @@ class Connection:
             del self._awaited[stuck.type_url]
             self._observer.stuck(self.proxy, stuck)
             self._handle(self._stream.give_up(stuck.type_url))
-        if self._stream.warming and now - self._since > bound:
+        if self._stream.warming and now - self._reading_since > bound:
             log.warning(
                 "proxy %s of %s came back and has not asked for clusters for %.0f s: it gets its listeners and routes now",
                 self.proxy.node.id,
                 self.proxy.key,
-                now - self._since,
+                now - self._reading_since,
             )
-            self._handle(self._stream.warmed())
+            self._handle(self._stream.stop_waiting_for_clusters())
 
     async def _read(self) -> None:
         await self._keyed.wait()
         self._catch_up()
-        self._since = self._clock()
+        self._reading_since = self._clock()
         resumed = self._stream.resumed
         self._resume = asyncio.get_running_loop().call_later(_RESUME, lambda: self._handle(resumed()))
         data: Any = self._first

@@ -43,8 +43,9 @@ class Options:
         min_ping_interval: clients that ping more often are sent away (XDS_RULES 57).
         keepalive: how often a silent connection is pinged, so that one that died without a word is noticed.
         keepalive_timeout: how long a ping may go unanswered.
-        stuck_after: how long an answer may be owed before it is reported and no longer waited for. Above the 15 s after
-            which Envoy gives up on a resource itself.
+        stuck_after: how long an answer may be owed before it is reported and no longer waited for; and for how long a client
+            that came back may not ask for clusters (``Stream.warming``). Above the 15 s after which Envoy gives up on a
+            resource itself.
         first_message_timeout: how long a client may stay silent after opening a stream.
         max_streams: of one connection; 0: any number, for clients that share one. A proxy has one.
         handshake_timeout: how long TLS and HTTP/2 may take to begin.

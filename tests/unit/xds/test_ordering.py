@@ -44,8 +44,11 @@ def _publish(client: DeltaHand | SotwHand, *more: Resource, without: str = "") -
     client.publish(Snapshot.of(by_key.values()))
 
 
-def _types(client: DeltaHand | SotwHand) -> list[str]:
-    return [short for short, _, _ in client.sent()]
+def _types(client: DeltaHand | SotwHand, *, take: bool = True) -> list[str]:
+    types = [response.type_url.short for response in client.responses()]
+    if take:
+        client.take()
+    return types
 
 
 def test_r44_a_route_goes_behind_the_endpoints_of_its_new_cluster(hand: DeltaHand | SotwHand) -> None:
@@ -243,13 +246,26 @@ def test_r44_listeners_and_routes_of_who_comes_back_wait_for_its_question_about_
     assert back.responses() == []
 
     _ask_again(back, CDS)
-    assert not back.stream.warming
-    assert _types(back)[0] == CLUSTERS
+    assert _types(back, take=False) == [CLUSTERS, ENDPOINTS]
+    for response in back.responses():
+        back.ack(response)
+    assert _types(back) == [LISTENERS, ROUTES]
+
+
+@pytest.mark.parametrize("variant", [DeltaHand])
+def test_r43_what_is_gone_is_removed_though_clusters_are_asked_for_late(variant: type[DeltaHand]) -> None:
+    """Also for a client without routes, which alone would tell that it has asked for everything."""
+    client = variant(Snapshot.of([blob(EDS, "a", "1"), prompt("a")]))
+    _ask_again(client, EDS, "a")
+    client.settle()
+    client.events += client.stream.resumed()
+    client.ask(CDS, "*", known={"a": prompt("a").version, "gone": "1"})
+    assert (CLUSTERS, (), ("gone",)) in client.sent()
 
 
 def test_r44_a_client_that_wants_no_clusters_is_not_waited_for_for_ever(back: DeltaHand | SotwHand) -> None:
     back.ack()
-    back.events += back.stream.warmed()
+    back.events += back.stream.stop_waiting_for_clusters()
     assert not back.stream.warming
     assert ROUTES in _types(back)
 

@@ -320,7 +320,7 @@ class DeltaMachine(Machine):
             known = {name: Resource(type_url, name, body).version for name, body in side.held.items()}
             self.send(self.request(type_url, resource_names_subscribe=names, initial_resource_versions=known))
         self.happened(self.stream.resumed(), self.twin.resumed())
-        self.happened(self.stream.warmed(), self.twin.warmed())
+        self.happened(self.stream.stop_waiting_for_clusters(), self.twin.stop_waiting_for_clusters())
 
 
 class SotwMachine(Machine):

@@ -67,7 +67,7 @@ class DeltaStream(Stream):
         ledger.answer = not known and not ledger.puts
 
     @staticmethod
-    def _knows(request: Any) -> bool:
+    def _comes_back(request: Any) -> bool:
         return bool(request.initial_resource_versions)
 
     def _encode(self, ledger: Ledger, flight: Flight) -> tuple[bytes, ...]:

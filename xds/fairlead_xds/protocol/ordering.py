@@ -3,7 +3,8 @@
 Routes are not warmed, so a route that names a new cluster goes when that cluster is in place: its response was
 answered, which Envoy does when the cluster is warm. Or it goes right behind the endpoints of the cluster, one round trip
 sooner: who asks for the endpoints of a new cluster has taken the cluster, and reads the endpoints before the route. Not so a
-cluster that waits for checks besides (``Resource.prompt``), or one that the client had before.
+cluster that waits for checks besides (``Resource.prompt``), or one that the client had before. An Envoy that comes back
+while a cluster of it warms asks for all but clusters; until it asks for these nobody knows what is in place (``Stream.warming``).
 
 A route may also lead to a cluster that was empty until now, so what is known of endpoints is sent before it (and is applied
 before it, being on the same stream). While a cluster warms Envoy answers nothing for clusters, so what warming needs

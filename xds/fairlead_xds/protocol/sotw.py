@@ -66,7 +66,7 @@ class SotwStream(Stream):
             ledger.unsubscribe_all()
 
     @staticmethod
-    def _knows(request: Any) -> bool:
+    def _comes_back(request: Any) -> bool:
         return bool(request.version_info)  # outlives the stream, the nonce does not (XDS_RULES 20)
 
     def _encode(self, ledger: Ledger, flight: Flight) -> tuple[bytes, ...]:

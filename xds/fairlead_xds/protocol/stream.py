@@ -73,7 +73,7 @@ class Stream(ABC):
         self._nonces = 0
         self._node: Node | None = None
         self._identity: tuple[str, str, bytes] | None = None
-        self._resuming = False
+        self._resuming = self._had_time = False
         self._warming = False
 
     @property
@@ -120,8 +120,9 @@ class Stream(ABC):
             self._in_order = tuple(self._ledgers[known] for known in ordering.ORDER if known in self._ledgers)
         events = self._accept(ledger, request, first=first)
         if first and type_url is TypeUrl.CLUSTER:
-            self._warming, self._resuming = False, bool(ledger.removes)
-        elif first and TypeUrl.CLUSTER not in self._ledgers and self._knows(request):
+            self._warming = False
+            self._resuming = bool(ledger.removes) and not self._had_time
+        elif first and TypeUrl.CLUSTER not in self._ledgers and self._comes_back(request):
             self._warming = True
         if self._resuming and TypeUrl.LISTENER in self._ledgers and TypeUrl.ROUTE in self._ledgers:
             self._resuming = False
@@ -160,11 +161,11 @@ class Stream(ABC):
     def resumed(self) -> list[Event]:
         """The client has had time to ask for all types that it wants.
 
-        For the shell, which has the clock: a reconnecting client asks for clusters first. Those that are gone are not
-        removed before the listeners and routes that it has were brought up to date, and only they tell when it uses
-        no routes at all.
+        For the shell, which has the clock: a reconnecting client asks for clusters before listeners and routes, unless one
+        warms. Those that are gone are not removed before the listeners and routes that it has were brought up to date, and
+        only they tell when it uses no routes at all.
         """
-        self._resuming = False
+        self._resuming, self._had_time = False, True
         return self._pump()
 
     @property
@@ -175,8 +176,8 @@ class Stream(ABC):
         """
         return self._warming
 
-    def warmed(self) -> list[Event]:
-        """Wait no longer for the client to ask for clusters.
+    def stop_waiting_for_clusters(self) -> list[Event]:
+        """The client gets its listeners and routes, and what is gone is removed, though it has not asked for clusters.
 
         For the shell, which has the clock: a client may want none.
         """
@@ -226,7 +227,7 @@ class Stream(ABC):
 
     @staticmethod
     @abstractmethod
-    def _knows(request: Any) -> bool:
+    def _comes_back(request: Any) -> bool:
         """The first request of a type tells that the client has some of it, from an earlier stream."""
 
     @abstractmethod
