@@ -140,6 +140,18 @@ async def test_r44_a_route_to_a_new_cluster_and_the_removal_of_the_old(bench: Be
     assert "a::127.0.0.1" not in clusters
 
 
+async def test_r43_a_cluster_keeps_its_endpoints_though_its_load_assignment_is_gone(bench: Bench) -> None:
+    """The fact that the server relies on, where it says that before the cluster goes: Envoy takes it for no news."""
+    whole, gone = bench.snapshot(), (TypeUrl.ENDPOINT, "a")
+    parts = [one for type_url in TypeUrl for one in whole.resources(type_url).values()]
+    bench.witness.acks.clear()
+    bench.store.publish("edge", Snapshot.of(one for one in parts if (one.type_url, one.name) != gone))
+    if bench.proxy.stream.variant == "delta":  # state of the world says it by silence
+        await eventually(lambda: any("a" in event.versions for event in bench.witness.acks), seconds=5)
+    await eventually(lambda: not bench.proxy.stream.unsettled(), seconds=5)
+    assert "a::127.0.0.1:9::" in await real_envoy.admin(bench.admin_port, "/clusters")
+
+
 async def test_r15_a_bad_cluster_is_blamed_and_delays_no_other(bench: Bench) -> None:
     # A static cluster with a host name for an address: refused by Envoy's own checks, not by proto constraints.
     bad = cluster_pb2.Cluster(name="bad", type="STATIC", connect_timeout={"seconds": 1})
@@ -211,3 +223,30 @@ async def test_r46_a_stream_that_breaks_while_a_cluster_warms_is_mended(
     stats = await real_envoy.admin(bench.admin_port, "/stats?filter=warming_clusters")
     assert "warming_clusters: 0" in stats
     assert time.monotonic() - began < 8
+
+
+async def test_r46_a_cluster_that_is_gone_when_its_stream_comes_back_warms_no_longer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Incremental: Envoy is told at once that its load assignment is gone. State of the world cannot say so: 15 s."""
+    without = Snapshot.of(
+        [cluster("b"), endpoints("b"), listener("http", route="main", port=bench.listener_port), route("main", "b")]
+    )
+    (connection,) = bench.server._connections.values()
+    with monkeypatch.context() as patched:
+        patched.setattr(Stream, "_owe_endpoints", lambda self, clusters: None)  # the load assignment gets lost
+        bench.store.publish("edge", bench.snapshot(connect_timeout=3))
+        await asyncio.sleep(0.5)
+        assert not bench.proxy.has(TypeUrl.CLUSTER, "a")  # Envoy has it and waits
+        bench.store.publish("edge", without)
+        connection.end()
+    began = time.monotonic()
+    await eventually(
+        lambda: bool(bench.server.proxies()) and bench.proxy.stream is not connection.proxy.stream, seconds=10
+    )
+    await bench.has_all(without, seconds=30)
+    await eventually(lambda: not bench.proxy.stream.unsettled(), seconds=10)
+
+    assert "a::" not in await real_envoy.admin(bench.admin_port, "/clusters")
+    assert not bench.witness.nacks
+    assert bench.proxy.stream.variant == "sotw" or time.monotonic() - began < 8

@@ -382,6 +382,13 @@ def test_r39_a_reconnecting_client_that_has_everything_gets_nothing() -> None:
     assert hand.stream.unsettled() == []
 
 
+def test_r46_who_asks_for_endpoints_first_is_told_at_once_which_are_gone() -> None:
+    """It may warm a cluster that waits for them, and asks for no clusters until then."""
+    hand = DeltaHand(snapshot((CDS, "b", "B"), (EDS, "b", "E")))
+    hand.ask(EDS, "a", "b", known={"a": version("E"), "b": version("E")})
+    assert hand.sent() == [("ClusterLoadAssignment", ("b",), ("a",))]
+
+
 # --- order
 
 

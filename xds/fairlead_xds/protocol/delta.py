@@ -40,9 +40,12 @@ class DeltaStream(Stream):
         self._amend(ledger, request, known=known)
         if ledger.type_url is TypeUrl.ENDPOINT and known and TypeUrl.CLUSTER not in self._ledgers:
             # While a cluster warms Envoy withholds its requests about clusters, also on a new stream. So a client that
-            # asks for the endpoints first may be warming clusters whose load assignments got lost (XDS_RULES 46).
+            # asks for the endpoints first may be warming clusters whose load assignments got lost (XDS_RULES 46), or are gone.
+            # Told of that at once it waits no longer; one that was in place keeps its endpoints as long as it is there.
             for name in ledger.names:
                 ledger.owe(name)
+            for name in ledger.removes:
+                ledger.owed[name] = True
 
     def _amend(self, ledger: Ledger, request: Any, *, known: Mapping[str, str]) -> None:
         dropped = set(request.resource_names_unsubscribe)
