@@ -119,13 +119,8 @@ class Stream(ABC):
             )
             self._in_order = tuple(self._ledgers[known] for known in ordering.ORDER if known in self._ledgers)
         events = self._accept(ledger, request, first=first)
-        if first and type_url is TypeUrl.CLUSTER:
-            self._warming = False
-            self._resuming = bool(ledger.removes) and not self._had_time
-        elif first and TypeUrl.CLUSTER not in self._ledgers and self._comes_back(request):
-            self._warming = True
-        if self._resuming and TypeUrl.LISTENER in self._ledgers and TypeUrl.ROUTE in self._ledgers:
-            self._resuming = False
+        if first:
+            self._opened(ledger, request)
         if len(ledger.names) > MAX_NAMES:
             raise ProtocolError("RESOURCE_EXHAUSTED", f"more than {MAX_NAMES} names of {type_url.short}")
         events.extend(self._pump())
@@ -246,6 +241,16 @@ class Stream(ABC):
             return cls._request.FromString(data)
         except (DecodeError, UnicodeDecodeError, ValueError):
             raise ProtocolError("INVALID_ARGUMENT", f"not a {cls._request.DESCRIPTOR.name}") from None
+
+    def _opened(self, ledger: Ledger, request: Any) -> None:
+        """The first request of a type tells where a client stands that comes back (``warming``, ``resumed``)."""
+        if ledger.type_url is TypeUrl.CLUSTER:
+            self._warming = False
+            self._resuming = bool(ledger.removes) and not self._had_time
+        elif TypeUrl.CLUSTER not in self._ledgers and self._comes_back(request):
+            self._warming = True
+        if TypeUrl.LISTENER in self._ledgers and TypeUrl.ROUTE in self._ledgers:
+            self._resuming = False
 
     def _pin(self, request: Any) -> None:
         """The first message says who the client is; a later one must say the same or nothing (XDS_RULES 3, 4)."""
