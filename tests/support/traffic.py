@@ -56,7 +56,7 @@ class World:
     def __init__(self) -> None:
         self.store = Store()
         self.plane = ControlPlane(self.store, lambda: self.server.proxies(), address="127.0.0.1")
-        self.server = XdsServer(self.store, NodeClusterAuthenticator(), observer=self.plane.answers)
+        self.server = self._new_server()
         self.port = free_port()
         self.xds_port = 0
         self.envoys: list[Envoy] = []
@@ -84,8 +84,11 @@ class World:
     async def another_server(self) -> None:
         """The server ends, as a replica does; the next one has its address, and the same snapshots."""
         await self.server.stop(0.1)
-        self.server = XdsServer(self.store, NodeClusterAuthenticator(), observer=self.plane.answers)
+        self.server = self._new_server()
         await self.server.start(f"127.0.0.1:{self.xds_port}")
+
+    def _new_server(self) -> XdsServer:
+        return XdsServer(self.store, NodeClusterAuthenticator(), observer=self.plane.answers)
 
     # --- objects
 

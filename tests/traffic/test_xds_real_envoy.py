@@ -12,6 +12,7 @@ import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 
 from fairlead_xds.auth import NodeClusterAuthenticator
+from fairlead_xds.connection import Connection
 from fairlead_xds.observer import Proxy, SilentObserver
 from fairlead_xds.protocol.events import Acked, Nacked
 from fairlead_xds.protocol.stream import Stream
@@ -72,6 +73,12 @@ class Bench:
             return bool(self.server.proxies()) and all(self.proxy.has(t, name) for t, name in wanted)
 
         await eventually(complete, seconds=seconds)
+
+    async def came_back(self, ended: Connection) -> None:
+        """Envoy has another stream."""
+        await eventually(
+            lambda: bool(self.server.proxies()) and self.proxy.stream is not ended.proxy.stream, seconds=10
+        )
 
 
 @pytest.fixture(params=["DELTA_GRPC", "GRPC"])
@@ -188,9 +195,7 @@ async def test_r39_a_reconnecting_envoy_that_has_everything_gets_what_its_varian
     (connection,) = bench.server._connections.values()
     bench.witness.acks.clear()
     connection.end()
-    await eventually(
-        lambda: bool(bench.server.proxies()) and bench.proxy.stream is not connection.proxy.stream, seconds=10
-    )
+    await bench.came_back(connection)
     await bench.has_all(bench.snapshot(), seconds=10)
     await asyncio.sleep(0.3)
 
@@ -212,9 +217,7 @@ async def test_r46_a_stream_that_breaks_while_a_cluster_warms_is_mended(
         assert not bench.proxy.has(TypeUrl.CLUSTER, "a")  # Envoy has it and waits
         connection.end()
     began = time.monotonic()
-    await eventually(
-        lambda: bool(bench.server.proxies()) and bench.proxy.stream is not connection.proxy.stream, seconds=10
-    )
+    await bench.came_back(connection)
     await bench.has_all(updated, seconds=14)
 
     # The fact that the server relies on: what Envoy pauses while warming it does not ask on a new stream either.
@@ -241,9 +244,7 @@ async def test_r46_a_cluster_that_is_gone_when_its_stream_comes_back_warms_no_lo
         bench.store.publish("edge", without)
         connection.end()
     began = time.monotonic()
-    await eventually(
-        lambda: bool(bench.server.proxies()) and bench.proxy.stream is not connection.proxy.stream, seconds=10
-    )
+    await bench.came_back(connection)
     await bench.has_all(without, seconds=30)
     await eventually(lambda: not bench.proxy.stream.unsettled(), seconds=10)
 

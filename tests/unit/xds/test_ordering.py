@@ -252,10 +252,9 @@ def test_r44_listeners_and_routes_of_who_comes_back_wait_for_its_question_about_
     assert _types(back) == [LISTENERS, ROUTES]
 
 
-@pytest.mark.parametrize("variant", [DeltaHand])
-def test_r43_what_is_gone_is_removed_though_clusters_are_asked_for_late(variant: type[DeltaHand]) -> None:
+def test_r43_what_is_gone_is_removed_though_clusters_are_asked_for_late() -> None:
     """Also for a client without routes, which alone would tell that it has asked for everything."""
-    client = variant(Snapshot.of([blob(EDS, "a", "1"), prompt("a")]))
+    client = DeltaHand(Snapshot.of([blob(EDS, "a", "1"), prompt("a")]))
     _ask_again(client, EDS, "a")
     client.settle()
     client.events += client.stream.resumed()

@@ -38,7 +38,7 @@ class DeltaStream(Stream):
         if not request.resource_names_subscribe and ledger.type_url in WILDCARD_TYPES:  # XDS_RULES 37
             self._wild(ledger, known)
         self._amend(ledger, request, known=known)
-        if ledger.type_url is TypeUrl.ENDPOINT and known and TypeUrl.CLUSTER not in self._ledgers:
+        if ledger.type_url is TypeUrl.ENDPOINT and self._may_warm(request):
             # While a cluster warms Envoy withholds its requests about clusters, also on a new stream. So a client that
             # asks for the endpoints first may be warming clusters whose load assignments got lost (XDS_RULES 46), or are gone.
             # Told of that at once it waits no longer; one that was in place keeps its endpoints as long as it is there.

@@ -33,15 +33,13 @@ LAST: Final = (TypeUrl.ROUTE, TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.SECRET)
 def may_put(type_url: TypeUrl, ledgers: Mapping[TypeUrl, Ledger], *, warming: bool) -> bool:
     """Additions and updates of *type_url* may go now; *warming*: ``Stream.warming``."""
     if type_url is TypeUrl.LISTENER:
-        return not warming and _in_place(ledgers)
+        return _in_place(ledgers, warming=warming)
     if type_url is TypeUrl.ROUTE:
-        if warming:
-            return False
         listener = ledgers.get(TypeUrl.LISTENER)
         listeners_sent = listener is None or not (listener.puts or listener.removes)
         endpoints = ledgers.get(TypeUrl.ENDPOINT)
         endpoints_sent = endpoints is None or not endpoints.puts
-        return listeners_sent and endpoints_sent and _in_place(ledgers)
+        return listeners_sent and endpoints_sent and _in_place(ledgers, warming=warming)
     return True
 
 
@@ -74,10 +72,12 @@ def may_remove(ledgers: Mapping[TypeUrl, Ledger]) -> bool:
     return _settled(TypeUrl.CLUSTER, ledgers) and (listener is None or not listener.removes)
 
 
-def _in_place(ledgers: Mapping[TypeUrl, Ledger]) -> bool:
-    """What the client was told about clusters, it has done."""
+def _in_place(ledgers: Mapping[TypeUrl, Ledger], *, warming: bool) -> bool:
+    """What the client was told about clusters, it has done; also on an earlier stream, if it is *warming*."""
     clusters = ledgers.get(TypeUrl.CLUSTER)
-    if clusters is None or clusters.settled:
+    if clusters is None:
+        return not warming
+    if clusters.settled:
         return True
     if clusters.puts or clusters.late is not None or clusters.flight is None or not clusters.flight.telling:
         return False  # a late answer may be about clusters that warm still

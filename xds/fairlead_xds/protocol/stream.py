@@ -247,10 +247,14 @@ class Stream(ABC):
         if ledger.type_url is TypeUrl.CLUSTER:
             self._warming = False
             self._resuming = bool(ledger.removes) and not self._had_time
-        elif TypeUrl.CLUSTER not in self._ledgers and self._comes_back(request):
+        elif self._may_warm(request):
             self._warming = True
         if TypeUrl.LISTENER in self._ledgers and TypeUrl.ROUTE in self._ledgers:
             self._resuming = False
+
+    def _may_warm(self, request: Any) -> bool:
+        """*request*, the first of its type, is of a client that comes back and has not asked for clusters (``warming``)."""
+        return TypeUrl.CLUSTER not in self._ledgers and self._comes_back(request)
 
     def _pin(self, request: Any) -> None:
         """The first message says who the client is; a later one must say the same or nothing (XDS_RULES 3, 4)."""
