@@ -26,12 +26,14 @@ def test_a_rolling_update_of_six_replicas_with_readiness_gates_costs_no_request(
         before = site.living("web")
         running = site.load("--rate", "100", "--clients", "16")
         running.answered_by(before)
+        running.more(200)
         second = {"VERSION": "second"}
         changed = objects.deployment(site.namespace, "web", replicas=6, drain=DRAIN, environment=second, gates=[GATE])
         site.cluster.apply(changed)
         site.cluster.rolled_out(site.namespace, "web")
         after = site.living("web")
         running.answered_by(after)
+        running.more(200)
         report = running.stop()
     served = set(report.by_pod())
     early = [request for request in report.requests if request.began < gatekeeper.opened.get(request.pod, 0.0)]

@@ -53,8 +53,8 @@ def test_only_sessions_of_pods_that_went_away_move(site: Site, proved: Callable[
     assert moved
     kept = [move for move in moved if move[1] not in left]
     assert not kept, (kept, sorted(left), sorted(before))
-    # A client may follow a pod that goes in its turn, never more often than pods go.
-    assert max(times.values()) <= len(left), times
+    # A client may follow a pod that goes in its turn: seven go at once, and their slices tell it in a few steps.
+    assert max(times.values()) <= 3, times
     proved(
         f"2 -> 10 -> 3: no session moved while pods came, {len(moved)} of 80 clients' did, each from a pod that went away; "
         f"{report.words()}"

@@ -40,7 +40,11 @@ class Load:
 
     def seen(self) -> Report:
         """What it has seen up to now."""
-        found = self._results(0)
+        return self._seen(0)
+
+    def _seen(self, first: int) -> Report:
+        """From the request of that number on."""
+        found = self._results(first)
         return Report(
             tuple(
                 Request(found["epoch"] + began, status, pod, milliseconds, failure, f"{self._name}/{client}", self.way)
@@ -63,9 +67,9 @@ class Load:
 
         def done() -> bool:
             nonlocal first
-            rows = self._results(first)["rows"]
-            first += len(rows)
-            silent.difference_update(pod for _, status, pod, _, failure, _ in rows if status == 200 and not failure)
+            news = self._seen(first)
+            first += len(news)
+            silent.difference_update(news.by_pod())
             return not silent
 
         self._cluster.wait_for(done, f"each of {len(pods)} pods has answered {self._name}", seconds=seconds)

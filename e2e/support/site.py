@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from e2e.support import objects
+from e2e.support.installation import GATEWAY, NAMESPACE, SELECTORS
 from e2e.support.load import Load, Loads
 from e2e.support.running import RunningCluster, is_ready
 from tests.support.kube import ApiError
 
+#: More proxies than there ever are.
+MANY = 1000
 #: Labels of pods that have a sidecar.
 CALLER = {"e2e": "caller"}
 EVERY_WAY = ("the gateway", "a sidecar")
@@ -49,8 +52,9 @@ class Site:
         self.cluster.apply(of_sidecars)
         self.cluster.programmed(of_gateway, seconds=seconds)
         # Of those that are connected; one that lost its operator may not be yet.
-        gateways = [pod for pod in self.cluster.pods("fairlead-system", "fairlead.dev/gateway=edge") if is_ready(pod)]
-        self._all_programmed(of_gateway, len(gateways), "gateways", seconds)
+        count = sum(map(is_ready, self.cluster.pods(NAMESPACE, SELECTORS[GATEWAY])))
+        # One that ends may be connected still.
+        self._all_programmed(of_gateway, range(count, MANY), f"{count} gateways", seconds)
         self._sidecars_programmed(seconds)
 
     def load(self, *arguments: str, node: str = "", scheme: str = "http", ways: Sequence[str] = EVERY_WAY) -> Loads:
@@ -75,7 +79,7 @@ class Site:
 
     def _gateway(self) -> str:
         """Its address: the cluster's DNS is not what the scenarios are about."""
-        return self._address("fairlead-system", "fairlead-gateway-edge")
+        return self._address(NAMESPACE, GATEWAY)
 
     def _address(self, namespace: str, service: str) -> str:
         path = f"/api/v1/namespaces/{namespace}/services/{service}"
@@ -93,11 +97,11 @@ class Site:
 
     def _sidecars_programmed(self, seconds: float = 90) -> None:
         """Wait until all sidecars that were made have the policy as it is now."""
-        if self._callers:
-            self._all_programmed(self.policies({})[1], self._callers, "sidecars", seconds)
+        if count := self._callers:
+            self._all_programmed(self.policies({})[1], range(count, count + 1), f"{count} sidecars", seconds)
 
-    def _all_programmed(self, policy: dict[str, Any], count: int, what: str, seconds: float) -> None:
-        """Wait until *count* proxies are connected, and all that are have the policy as it is now."""
+    def _all_programmed(self, policy: dict[str, Any], count: range, what: str, seconds: float) -> None:
+        """Wait until so many proxies are connected, and all that are have the policy as it is now."""
 
         def done() -> bool:
             found = self.cluster.get(policy)
@@ -105,10 +109,11 @@ class Site:
             proxies = status.get("proxies", {})
             return bool(
                 status.get("observedGeneration") == found["metadata"]["generation"]
-                and proxies.get("connected", 0) == proxies.get("programmed", 0) >= count
+                and proxies.get("programmed", 0) == proxies.get("connected", 0)
+                and proxies.get("connected", 0) in count
             )
 
-        self.cluster.wait_for(done, f"{count} {what} are programmed", seconds=seconds)
+        self.cluster.wait_for(done, f"{what} are programmed", seconds=seconds)
 
     # Changes
 
