@@ -27,7 +27,7 @@ from fairlead_operator.late_refusals import LateRefusals
 from fairlead_operator.progress import Cause, Causes, Report
 from fairlead_operator.publishing import Publisher
 from fairlead_operator.quarantine import Quarantine
-from fairlead_operator.reconcile import Reconciled
+from fairlead_operator.reconciled import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
 from fairlead_operator.replicas.peers import Doubt, Peers
 from fairlead_operator.second_chance import SecondChances

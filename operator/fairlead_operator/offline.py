@@ -8,7 +8,8 @@ from fairlead_operator.api.meta import DecodeError, Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
 from fairlead_operator.api.pod_status import seconds_of
 from fairlead_operator.bindings import survey
-from fairlead_operator.reconcile import Reconciled, reconcile
+from fairlead_operator.reconcile import reconcile
+from fairlead_operator.reconciled import Reconciled
 from fairlead_operator.sources.manifests import ManifestError, parse
 from fairlead_operator.status import Rollout, Subject, kind_of, status
 from fairlead_operator.world import World

@@ -15,7 +15,8 @@ from fairlead_operator import bindings
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.bindings import Binding
 from fairlead_operator.quarantine import Cluster, Form, Quarantine, form_of
-from fairlead_operator.reconcile import Held, Reconciled
+from fairlead_operator.reconcile import Held
+from fairlead_operator.reconciled import Reconciled
 from fairlead_operator.world import World
 from fairlead_xds.model import ProxyConfig
 from fairlead_xds.snapshot import Resource, TypeUrl

@@ -21,7 +21,7 @@ from fairlead_operator.faults import Fault
 from fairlead_operator.fleet import Fleet
 from fairlead_operator.late_refusals import LateRefusals
 from fairlead_operator.quarantine import Quarantine, Refusal
-from fairlead_operator.reconcile import Reconciled
+from fairlead_operator.reconciled import Reconciled
 from fairlead_operator.refused_secrets import RefusedSecrets
 from fairlead_operator.replicas.peers import Peers
 from fairlead_operator.status import Asked, Ejected, Rollout, Subject, kind_of, stale, status

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.bindings import Survey, survey
-from fairlead_operator.reconcile import Reconciled
+from fairlead_operator.reconciled import Reconciled
 from fairlead_operator.world import World
 
 

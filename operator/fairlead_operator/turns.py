@@ -10,7 +10,7 @@ from collections.abc import Callable
 from fairlead_operator import bindings
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.health import NEVER
-from fairlead_operator.reconcile import Reconciled
+from fairlead_operator.reconciled import Reconciled
 from fairlead_operator.world import World
 
 #: Seconds after which the wall clock is looked at again: somebody may have set it.

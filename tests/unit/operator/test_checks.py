@@ -11,7 +11,8 @@ from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.status_types import LoadBalancerPolicyStatus
 from fairlead_operator.checks import Asked, Checks, of_clusters, rates, slowed
 from fairlead_operator.crowd import rounded
-from fairlead_operator.reconcile import Reconciled, reconcile
+from fairlead_operator.reconcile import reconcile
+from fairlead_operator.reconciled import Reconciled
 from fairlead_xds.features.active import ActiveHealthCheck, TcpCheck
 from fairlead_xds.features.health_check import HealthCheck
 from tests.support.manifests import listener, on_sidecars, pod, policy, site

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fairlead_operator.damping import BURST, EVERY, URGENT, Damping, urgent
 from fairlead_operator.lanes import STREAK
 from fairlead_operator.loop import ENDPOINT_WINDOW, ControlPlane
-from fairlead_operator.reconcile import Reconciled
+from fairlead_operator.reconciled import Reconciled
 from fairlead_xds.features.endpoints import Health
 from fairlead_xds.model import Endpoint, LoadAssignment
 from fairlead_xds.snapshot import TypeUrl

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fairlead_operator import advice, bindings, reconcile, resolve_captured, statuses
+from fairlead_operator import advice, bindings, placing, reconcile, resolve_captured, statuses
 from fairlead_operator.loop import ControlPlane
 from fairlead_xds.snapshot import TypeUrl
 from fairlead_xds.store import Store
@@ -84,7 +84,7 @@ def _of_bad(_world: object, policy: Any, *_args: object) -> bool:
 
 
 async def test_a_policy_that_cannot_be_resolved_stops_nobody(broken: Callable[..., None]) -> None:
-    broken(reconcile, "resolve", _of_bad)
+    broken(placing, "resolve", _of_bad)
     scene = Plane(BAD, GOOD, *BACKENDS)
 
     assert scene.hosts() == {"good.com"}
@@ -97,7 +97,7 @@ async def test_it_keeps_what_was_served_of_it_and_its_endpoints_move_on(broken: 
     scene = Plane(BAD, GOOD, *BACKENDS)
     assert scene.hosts() == {"bad.com", "good.com"}
 
-    broken(reconcile, "resolve", _of_bad)
+    broken(placing, "resolve", _of_bad)
     moved = policy("bad", site(listener(81, "bad.com"), "web"), age=1, generation=2)
     scene.apply(moved, endpoint_slice("web", 8080, [endpoint("10.0.0.2")]))
     scene.apply()  # what is kept is kept from one run to the next
@@ -111,7 +111,7 @@ async def test_it_is_as_if_nothing_had_been_once_it_can_be_resolved(
     broken: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Plane(BAD, GOOD, *BACKENDS)
-    broken(reconcile, "resolve", _of_bad)
+    broken(placing, "resolve", _of_bad)
     scene.apply(policy("bad", site(listener(81, "bad.com"), "web"), age=1, generation=2))
     monkeypatch.undo()
     scene.apply()
@@ -179,7 +179,7 @@ def _captured(name: str, ip: str) -> Raw:
 async def test_each_mistake_is_logged_once_with_its_traceback(
     broken: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken(reconcile, "resolve", _of_bad)
+    broken(placing, "resolve", _of_bad)
     with caplog.at_level(logging.ERROR):
         scene = Plane(BAD, GOOD, *BACKENDS)
         scene.apply()
