@@ -144,8 +144,7 @@ class Operator:
             if self.trust is not None:
                 self.replica.leadership.add_duty("certificates", self.trust.lead)
             if self.injection is not None:
-                self.plane.on_config(self.injection.namespaces.changed)
-                self.replica.leadership.add_duty("namespaces of the webhook", self.injection.namespaces.run)
+                self._lead_injection(self.replica, self.injection)
         # kopf may be late to notice that the API server is back: policies that changed meanwhile are looked for then.
         self.reflectors = [
             Reflector(kind, client, self.plane, timings=options.timings, on_back=lambda: self.policies.sweep_soon())
@@ -184,6 +183,15 @@ class Operator:
                 self.plane.closed({})  # the next leader finds out for itself
 
         replica.leadership.add_duty("ports of gateways", follow_listeners)
+
+    def _lead_injection(self, replica: Replica, injection: Injection) -> None:
+        self.plane.on_config(injection.namespaces.changed)
+
+        async def follow_policies() -> None:
+            await self.plane.served()  # before, no policy is known, and no namespace would seem to have one
+            await injection.namespaces.run()
+
+        replica.leadership.add_duty("namespaces of the webhook", follow_policies)
 
     def _trust(self) -> Trust | None:
         if self.options.trust is None:

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 import yaml
 
+from fairlead_operator.api.config import OperatorConfig
 from fairlead_operator.api.pods import SIDECAR
-from fairlead_operator.app import Operator
+from fairlead_operator.app import Operator, OperatorOptions, running
 from fairlead_operator.injection.namespaces import WEBHOOK
 from fairlead_operator.injection.pod import PROXY, has_sidecar
 from fairlead_operator.trust.assembly import options_of
 from tests.support import helm
+from tests.support.api_proxy import ApiProxy
 from tests.support.kube import ApiError, Cluster
-from tests.support.operating import Json, Site, eventually, installation, operating
+from tests.support.operating import QUICK, Json, Site, eventually, installation, operating
 
 pytestmark = pytest.mark.timeout(120)
 _numbers = itertools.count(1)
@@ -31,9 +33,8 @@ class Injecting:
         self.kube, self.site, self.system = kube, site, system
         self.name = f"injector-{system}"
 
-    @contextlib.asynccontextmanager
-    async def operator(self) -> AsyncIterator[Operator]:
-        config = installation(
+    def config(self) -> OperatorConfig:
+        return installation(
             self.system,
             "one",
             xdsService="localhost",
@@ -42,6 +43,10 @@ class Injecting:
             webhookAddress="127.0.0.1:0",
             proxy={"image": "fairlead-proxy:test", "resources": {"requests": {"memory": "40Mi"}}},
         )
+
+    @contextlib.asynccontextmanager
+    async def operator(self) -> AsyncIterator[Operator]:
+        config = self.config()
         async with operating(self.kube.kubeconfig, config=config, trust=options_of(config)) as operator:
             injection = operator.injection
             assert injection is not None
@@ -180,3 +185,37 @@ async def test_without_the_operator_pods_that_want_a_sidecar_wait_and_other_name
     await injecting.site.apply(account | {"metadata": {"name": "default", "namespace": "kube-system"}})
     assert await injecting.pod("kube-system", app="web", **{"fairlead.dev/inject": "true"})
     assert await injecting.pod(injecting.system, app="web", **{"fairlead.dev/inject": "true"})
+
+
+async def test_a_leader_that_has_not_listed_everything_forgets_no_namespace(
+    injecting: Injecting, proxy: ApiProxy
+) -> None:
+    """It knows the webhook's configuration already, and no policy yet."""
+    async with injecting.operator() as operator:
+        assert operator.injection is not None
+        await injecting.install(operator.injection.port)
+        await injecting.site.apply(_policy(injecting.site))
+        await injecting.namespaces(injecting.site.namespace)
+    proxy.refuse("loadbalancerpolicies")
+    config = injecting.config()
+    options = OperatorOptions(
+        kubeconfig=str(proxy.kubeconfig),
+        config=config,
+        trust=options_of(config),
+        xds_address="127.0.0.1:0",
+        status_address="127.0.0.1:0",
+        timings=QUICK,
+        settle=0.0,
+    )
+    async with running(options) as operator:
+        replica, injection = operator.replica, operator.injection
+        assert replica is not None
+        assert injection is not None
+        await eventually(lambda: replica.leadership.is_leader and injection.reflector.synced.is_set(), "it leads")
+        await asyncio.sleep(1)
+        assert not operator.plane.ready
+        await injecting.namespaces(injecting.site.namespace)
+        proxy.allow("loadbalancerpolicies")
+        await eventually(lambda: operator.plane.ready, "it serves")
+        await injecting.site.delete(_policy(injecting.site))
+        await injecting.namespaces()
