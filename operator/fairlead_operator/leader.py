@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -25,6 +26,16 @@ log = logging.getLogger(__name__)
 
 #: Runs while this replica leads, until it is cancelled. One that fails is started again.
 Duty = Callable[[], Coroutine[Any, Any, None]]
+
+
+def times(lease: Lease) -> dict[str, float]:
+    """Seconds, as the election calls them. A Lease says its duration in whole ones (``spec.leaseDurationSeconds``)."""
+    duration = math.ceil(lease.seconds("duration"))
+    return {
+        "lease_duration": duration,
+        "renew_deadline": lease.seconds("renew"),
+        "retry_period": lease.seconds("retry"),
+    }
 
 
 class _LostError(Exception):
@@ -121,9 +132,7 @@ class Leadership:
     def _config(self) -> Any:
         return electionconfig.Config(
             self._lock,
-            lease_duration=round(self._lease.seconds("duration")),
-            renew_deadline=round(self._lease.seconds("renew")),
-            retry_period=round(self._lease.seconds("retry")),
+            **times(self._lease),
             onstarted_leading=self._lead,
             onstopped_leading=None,  # type: ignore[arg-type] # it may be, see its run()
         )

@@ -139,6 +139,25 @@ def test_an_upgrade_keeps_the_ports_of_the_operator(release: Release, server_sid
     assert release.ports() == {"http": 80, "admin": 9000}
 
 
+GATEWAY: Json = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "fairlead-gateway-edge"}}
+
+
+@pytest.mark.parametrize("server_side", ["true", "false"])
+def test_the_autoscaler_begins_and_goes_on_with_the_pods_that_there_are(release: Release, server_side: str) -> None:
+    """Else helm takes away the number that it wrote before, and the API server's default is one."""
+    applies, scaled = f"--server-side={server_side}", "gatewayDefaults.autoscaling.enabled=true"
+    release.install(applies, "--set", "gatewayDefaults.replicas=4")
+
+    release.helm("upgrade", applies, "--set", scaled)
+    assert release.kube.get(release.here(GATEWAY))["spec"]["replicas"] == 4
+
+    path = f"/apis/apps/v1/namespaces/{release.namespace}/deployments/fairlead-gateway-edge/scale"
+    scale = release.kube.request("GET", path)
+    release.kube.request("PUT", path, {**scale, "spec": {"replicas": 7}})  # as the autoscaler does
+    release.helm("upgrade", applies, "--set", scaled, "--set", "gatewayDefaults.drain.seconds=7")
+    assert release.kube.get(release.here(GATEWAY))["spec"]["replicas"] == 7
+
+
 def test_a_port_may_become_the_charts_own(release: Release) -> None:
     """Two owners of one port are a conflict that is told; who means it says so. Then the operator has nothing to do."""
     release.install()

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes.aio.leaderelection.electionconfig import Config
 
-from fairlead_operator.api.config import read_config
+from fairlead_operator.api.config import Lease, read_config
+from fairlead_operator.leader import times
 from tests.support import helm
 
 Json = dict[str, Any]
@@ -75,7 +77,10 @@ REFUSED = [
     ("operator.resources.requests.cpu", "100 m", "cpu"),
     ("operator.podLabels.a", 1, "podLabels"),
     ("webhook.timeoutSeconds", 31, "timeoutSeconds"),
+    ("webhook.timeoutSeconds", 1, "timeoutSeconds"),  # the operator itself answers after 1 s what it cannot look up
     ("sidecar.startLimit", "soon", "startLimit"),
+    ("sidecar.startLimit", "100000s", "startLimit"),
+    ("certificates.overlap", "1h1h1h1h1h", "overlap"),
     ("gateways.replicas", -1, "replicas"),
     ("gateways.concurrency", 0, "concurrency"),
     ("gateways.hostNetwork", "yes", "hostNetwork"),
@@ -84,6 +89,9 @@ REFUSED = [
     ("gateways.service.ports", [], "ports"),
     ("gateways.service.ports", [{"name": "http", "port": 70000}], "port"),
     ("gateways.service.ports", [{"port": 80}], "name"),
+    ("gateways.service.ports", [{"name": "listener-80", "port": 80}], "name"),  # the operator takes it away
+    ("gateways.service.labels", {"app.kubernetes.io/name": "x"}, "labels"),
+    ("monitoring.podMonitor.labels", {"helm.sh/chart": "x"}, "labels"),
     ("gateways.service.ports", [{"name": "HTTP", "port": 80}], "name"),
     ("gateways", [{"replicas": 2}], "name"),
     ("gateways", [{"name": "Edge"}], "name"),
@@ -92,6 +100,10 @@ REFUSED = [
     ("gateways.podLabels", {"app.kubernetes.io/component": "x"}, "podLabels"),
     ("operator.podLabels", {"app.kubernetes.io/name": "x"}, "podLabels"),
     ("gateways.service.loadBalancerSourceRanges", ["everyone"], "loadBalancerSourceRanges"),
+    # Nothing where there is a default.
+    ("operator.lease", None, "lease"),
+    ("certificates.mode", None, "mode"),
+    ("gatewayDefaults.namespaces", None, "namespaces"),
     # Together.
     ("gateways", [{"name": "a", "kind": "DaemonSet", "autoscaling": {"enabled": True}}], "autoscaling"),
     ("certificates.certManager.issuerRef", {"kind": "ClusterIssuer"}, "name"),
@@ -112,8 +124,8 @@ PORT_OF_NODES = {"name": "http", "port": 80, "nodePort": 30080}
 UNFIT = [
     ({"gateways": [{"name": "a"}, {"name": "a"}]}, "two gateways are called a"),
     (
-        {"operator": {"shutdown": {"delaySeconds": 30, "graceSeconds": 30}}},
-        "graceSeconds must be longer than delaySeconds",
+        {"operator": {"shutdown": {"delaySeconds": 30, "graceSeconds": 36}}},
+        "graceSeconds must be at least 7 more than delaySeconds",
     ),
     (
         {"gateways": [{"name": "a", "autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}]},
@@ -125,6 +137,10 @@ UNFIT = [
     ({"operator": {"lease": {"retry": "999ms"}}}, "operator.lease.retry: must be at least 1s"),
     ({"certificates": {"overlap": "1m59s"}}, "certificates.overlap: must be at least 2m"),
     ({"certificates": {"secretName": "fairlead-ca"}}, "certificates.secretName: fairlead-ca is the Secret of"),
+    (
+        {"certificates": {"mode": "CertManager", "secretName": "fairlead-authority"}},
+        "certificates.secretName: fairlead-authority is the Secret of",
+    ),
     ({"sidecar": {"startLimit": "0s"}}, "sidecar.startLimit: must be longer than 0s"),
     ({"sidecar": {"resources": {"requests": {"memory": "0.5Gi"}}}}, "sidecar.resources.requests.memory: must not be"),
     ({"sidecar": {"resources": {"limits": {"cpu": 0.01}}}}, "sidecar.resources.requests.cpu: must not be above"),
@@ -135,6 +151,10 @@ UNFIT = [
     (
         {"gateways": [{"name": "a", "service": {"type": "ClusterIP", "ports": [PORT_OF_NODES]}}]},
         "gateways a: service.ports: nodePort needs service.type",
+    ),
+    (
+        {"gateways": [{"name": "a", "service": {"ports": [{"name": "x", "port": 80, "targetPort": 19001}]}}]},
+        "gateways a: service.ports: x: 19001 is the gateway's own port",
     ),
     ({"gatewayDefaults": {"kind": "DaemonSet", "autoscaling": {"enabled": True}}}, "autoscaling"),
 ]
@@ -150,8 +170,16 @@ FIT: list[Json] = [
     {},
     {"sidecar": {"resources": {"requests": {"cpu": 0.5, "memory": 33554432}, "limits": {"cpu": 1}}}},
     {"sidecar": {"resources": {"requests": None, "limits": None}}},
+    {"sidecar": {"resources": None}},
+    {"sidecar": {"resources": {"requests": {"cpu": 0.00001}}}},
+    {"sidecar": {"startLimit": "99999s"}},
     {"operator": {"lease": {"duration": "1m30s", "renew": "1m", "retry": "1500ms"}}},
+    {"operator": {"lease": {"duration": "10400ms", "renew": "10s"}}},
+    {"operator": {"lease": {"duration": "5s", "renew": "1800ms", "retry": "1499ms"}}},
+    {"operator": {"shutdown": {"delaySeconds": 30, "graceSeconds": 37}}},
     {"certificates": {"overlap": "2m"}},
+    {"certificates": {"secretName": "123"}},
+    {"certificates": {"secretName": "on"}},
     {"gateways": [{"name": "on"}, {"name": "123"}]},
 ]
 
@@ -165,15 +193,45 @@ def test_what_the_chart_takes_the_operator_takes(values: Json, tmp_path: Path) -
     assert {one["metadata"].get("namespace", "1234") for one in found} == {"1234"}
     (config,) = (one for one in found if one["metadata"]["name"] == "fairlead-config")
     read = read_config(config["data"]["config.yaml"], "config.yaml")
+    _elects(read.lease)
     given: list[Json] = values.get("gateways") or VALUES["gateways"]
     assert {one.name for one in read.gateways} == {one["name"] for one in given}
     labels = [value for one in found for value in (one["metadata"].get("labels") or {}).values()]
     assert all(isinstance(value, str) for value in labels)
 
 
+def _elects(lease: Lease) -> None:
+    """The client's election takes it. Raises ValueError."""
+    lock: Any = object()  # is not looked at
+    Config(lock, **times(lease), onstarted_leading=_nothing, onstopped_leading=_nothing)
+
+
+async def _nothing() -> None:
+    pass
+
+
 def test_the_schema_and_the_defaults_have_the_same_values() -> None:
     """What can be set is in ``values.yaml``, with its default."""
     assert _names(SCHEMA, VALUES) == set()
+
+
+def test_what_has_a_default_cannot_be_nothing() -> None:
+    """``null`` takes a default away: the schema then says which value is missing. What may be empty may be nothing, too."""
+    assert _optional(SCHEMA, VALUES) == {f".{one}.resources" for one in ("operator", "sidecar", "gatewayDefaults")}
+
+
+def _optional(schema: Json, values: Json, path: str = "") -> set[str]:
+    schema, found = _resolved(schema), set()
+    for name, value in values.items():
+        if value not in ("", [], {}) and name not in schema.get("required", ()) and f"{path}.{name}" not in MAY_MISS:
+            found.add(f"{path}.{name}")
+        elif isinstance(value, dict):
+            found |= _optional(schema["properties"][name], value, f"{path}.{name}")
+    return found
+
+
+#: False, or no gateway: nothing is the same.
+MAY_MISS = {".gateways", ".gatewayDefaults.hostNetwork", ".gatewayDefaults.hostPrivilegedPorts"}
 
 
 def _names(schema: Json, values: Any, path: str = "") -> set[str]:

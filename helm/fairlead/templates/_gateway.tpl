@@ -32,6 +32,9 @@ call with (dict "root" $ "name" NAME). */}}
 {{- fail (printf "gateways %s: service.ports: %s (%s) is there twice" $name .name $port) }}
 {{- end }}
 {{- $ports = append (append $ports $port) .name }}
+{{- if eq (int (.targetPort | default .port)) 19001 }}
+{{- fail (printf "gateways %s: service.ports: %s: 19001 is the gateway's own port, for health and metrics" $name .name) }}
+{{- end }}
 {{- if and .nodePort (eq $gateway.service.type "ClusterIP") }}
 {{- fail (printf "gateways %s: service.ports: nodePort needs service.type NodePort or LoadBalancer" $name) }}
 {{- end }}

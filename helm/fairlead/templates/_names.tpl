@@ -54,9 +54,9 @@ fairlead.dev/xds
 {{- $total -}}
 {{- end }}
 
-{{/* A quantity as text: numbers of YAML are floats, and 134217728 must not become 1.34217728e+08. */}}
+{{/* A quantity as text: numbers of YAML are floats, and 134217728 must not become 1.34217728e+08, nor 0.00001 1e-05. */}}
 {{- define "fairlead.quantity" -}}
-{{- if kindIs "string" . }}{{ . }}{{ else if eq (floor .) (float64 .) }}{{ printf "%.0f" (float64 .) }}{{ else }}{{ . }}{{ end -}}
+{{- if kindIs "string" . }}{{ . }}{{ else if eq (floor .) (float64 .) }}{{ printf "%.0f" (float64 .) }}{{ else }}{{ regexReplaceAll "0+$" (printf "%.9f" .) "" }}{{ end -}}
 {{- end }}
 
 {{/* A quantity in thousandths of a core or byte. */}}
