@@ -36,6 +36,10 @@ class AdminError(Exception):
     """Envoy's admin socket does not answer; the message says why."""
 
 
+class EnvoyEndedError(AdminError):
+    """Nobody listens on Envoy's admin socket."""
+
+
 class _Connection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
@@ -63,7 +67,9 @@ class Admin:
             answer = connection.getresponse()
             return answer.status, answer.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
-            raise AdminError(f"Envoy does not answer on {self.path}: {error or type(error).__name__}") from None
+            ended = isinstance(error, (ConnectionRefusedError, FileNotFoundError))
+            failure = EnvoyEndedError if ended else AdminError
+            raise failure(f"Envoy does not answer on {self.path}: {error or type(error).__name__}") from None
         finally:
             connection.close()
 
@@ -141,17 +147,23 @@ def drain(admin: Admin, seconds: float, at_least: float) -> int:
     (``Connection: close``, GOAWAY).
     """
     begin = time.monotonic()
-    try:
-        admin.ask("/healthcheck/fail", method="POST")
-        admin.ask("/drain_listeners?graceful&skip_exit", method="POST")
-        while (passed := time.monotonic() - begin) < seconds:
+    orders = ["/healthcheck/fail", "/drain_listeners?graceful&skip_exit"]
+    while True:
+        passed = time.monotonic() - begin
+        try:
+            while orders:
+                admin.ask(orders[0], method="POST")
+                del orders[0]
             if passed >= at_least and connections(admin) == 0:
-                break
-            time.sleep(POLL)
-    except AdminError as error:
-        # Envoy has ended already: nothing is left to wait for.
-        print(f"fairlead-proxy: drain: {error}", file=sys.stderr)
-    return 0
+                return 0
+        except EnvoyEndedError as error:  # nothing is left to wait for
+            print(f"fairlead-proxy: drain: {error}", file=sys.stderr)
+            return 0
+        except AdminError as error:  # it has no time for us, which is no reason to cut its clients off
+            print(f"fairlead-proxy: drain: {error}: trying again", file=sys.stderr)
+        if passed >= seconds:
+            return 0
+        time.sleep(POLL)
 
 
 def connections(admin: Admin) -> int:

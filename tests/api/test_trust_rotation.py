@@ -363,6 +363,41 @@ async def test_a_namespace_that_refuses_the_bundle_holds_nobody_else_back(
     assert "immutable" in said[0]
 
 
+async def test_a_webhook_of_one_namespace_that_does_not_answer_holds_nobody_else_back(
+    kube: Cluster, home: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    metadata = {"name": f"away-{home.namespace}"}
+    away = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
+    with kube.namespace(f"{home.namespace}-app") as app:
+        hook: Json = {
+            "name": "away.example.com",
+            "clientConfig": {"url": f"https://localhost:{free_port()}/"},
+            "failurePolicy": "Fail",
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            "rules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["configmaps"]},
+            ],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": app}},
+        }
+        async with trusting(home, kube.kubeconfig, lives=lives(OVERLAP)) as operator:
+            assert operator.trust is not None
+            assert await operator.trust.ensure(app)
+            before = await in_thread(signer, home)
+            old = await in_thread(home.bundle, app)
+            await in_thread(kube.apply, {**away, "metadata": metadata, "webhooks": [hook]})
+            try:
+                await rotate(home)
+                await _until(lambda: signer(home).signer != before.signer, "another authority signs")
+                assert "fairlead_ca_refused_namespaces 1" in operator.trust.metrics()
+                assert await in_thread(home.bundle, app) == old
+            finally:
+                await in_thread(kube.delete, {**away, "metadata": metadata})
+            await _until(lambda: home.bundle(app) == home.bundle(), "it has the bundle when the webhook is gone")
+    said = [one.message for one in caplog.records if f"{app}/fairlead-ca" in one.message]
+    assert "let the webhook answer" in said[0]
+
+
 async def test_a_secret_of_somebody_else_is_used_and_never_written(
     kube: Cluster, home: Installation, site: Site
 ) -> None:

@@ -89,6 +89,45 @@ listener.fairlead_status.worker_0.downstream_cx_active: 4
     assert fairlead_proxy.connections(Statistics(text)) == 5
 
 
+class Busy(fairlead_proxy.Admin):
+    """Answers with these one after the other: a number of connections, or a failure."""
+
+    def __init__(self, *answers: int | Exception) -> None:
+        super().__init__("")
+        object.__setattr__(self, "answers", list(answers))
+        object.__setattr__(self, "asked", [])
+
+    def ask(self, target: str, *, method: str = "GET") -> tuple[int, str]:
+        self.asked.append(target.partition("?")[0])  # type: ignore[attr-defined]
+        answer = self.answers.pop(0)  # type: ignore[attr-defined]
+        if isinstance(answer, Exception):
+            raise answer
+        return 200, f"listener.0.0.0.0_8080.downstream_cx_active: {answer}\n"
+
+
+SLOW, ENDED = fairlead_proxy.AdminError("timed out"), fairlead_proxy.EnvoyEndedError("nobody listens")
+
+
+def test_an_envoy_that_is_slow_to_answer_goes_on_to_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the pod would end, and with it the connections of its clients."""
+    monkeypatch.setattr(fairlead_proxy, "POLL", 0.0)
+    envoy = Busy(SLOW, 0, SLOW, 0, 5, SLOW, 5, 0)
+
+    assert fairlead_proxy.drain(envoy, 3600.0, 0.0) == 0
+    fail, listeners, look = "/healthcheck/fail", "/drain_listeners", "/stats"
+    assert envoy.asked == [fail, fail, listeners, listeners, look, look, look, look]  # type: ignore[attr-defined]
+
+
+def test_an_envoy_that_has_ended_is_not_waited_for() -> None:
+    assert fairlead_proxy.drain(Busy(0, 0, ENDED), 3600.0, 0.0) == 0
+    assert fairlead_proxy.drain(fairlead_proxy.Admin("/nonexistent/admin.sock"), 3600.0, 3600.0) == 0
+
+
+def test_the_time_to_drain_ends() -> None:
+    assert fairlead_proxy.drain(Busy(SLOW), 0.0, 0.0) == 0
+    assert fairlead_proxy.drain(Busy(0, 0, 7), 0.0, 0.0) == 0
+
+
 GOOD = {"sds.ca.update_success": 1, "sds.token.update_success": 1}
 
 

@@ -70,6 +70,7 @@ class GatewayServices:
         self._client, self._plane, self._namespace, self._services = client, plane, namespace, services
         self._wake = asyncio.Event()
         self._refused: dict[str, _Refused] = {}
+        self._failing: dict[str, ApiError] = {}
 
     def changed(self) -> None:
         """Listeners or Services may have changed: the control plane has run."""
@@ -81,16 +82,22 @@ class GatewayServices:
         self._refused.clear()
         while True:
             self._wake.clear()
+            self._failing.clear()
+            wrote: list[bool] = []
+            trouble: Exception | None = None
             try:
                 wrote = [await self._settle(gateway, name) for gateway, name in self._services.items()]
-            except (ApiError, *CONNECTION_ERRORS) as error:
-                if news := once.news(error):
+                self._tell()
+                trouble = next(iter(self._failing.values()), None)
+            except CONNECTION_ERRORS as error:
+                trouble = error
+            if trouble is not None:
+                if news := once.news(trouble):
                     log.warning("ports of gateways: %s: trying again", news)
-                await asyncio.sleep(backoff.after(error))
+                await asyncio.sleep(backoff.after(trouble))
                 continue
             backoff.reset()
             once.works()
-            self._tell()
             if any(wrote):
                 await asyncio.sleep(QUIET)
             with contextlib.suppress(TimeoutError):
@@ -113,8 +120,11 @@ class GatewayServices:
         try:
             await self._client.apply(path, ports.manifest(self._namespace, name, plan.needed), manager=MANAGER)
         except ApiError as error:
-            if error.status == 429 or error.status >= 500:
-                raise
+            if (
+                error.status == 429 or error.status >= 500
+            ):  # such as a webhook of the cluster for this one; others go on
+                self._failing[gateway] = error
+                return False
             if refused is None or (refused.needed, refused.why) != (plan.needed, error.message):
                 ports_ = list(plan.needed)
                 log.warning("Service %s/%s cannot have the ports %s: %s", self._namespace, name, ports_, error)
@@ -143,4 +153,6 @@ class GatewayServices:
                     )
                 elif refused:
                     closed[gateway, port] = f"{ref} was refused it: {refused.why}"
+                elif (failing := self._failing.get(gateway)) is not None:
+                    closed[gateway, port] = f"{ref} does not have it yet: {failing.message}"
         self._plane.closed(closed)

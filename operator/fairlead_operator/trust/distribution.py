@@ -4,7 +4,7 @@ The leader writes (``spread``); a replica that injects a proxy makes sure that i
 (``ensure``). Both know from a watch what is there. A ConfigMap that is there stays, and is kept up to date, also where
 no proxy is known: one may be about to start.
 
-Where the API server refuses a write for a reason of that namespace (an immutable ConfigMap, a quota, a policy), its
+Where the API server refuses a write for a reason of that namespace (an immutable ConfigMap, a quota, a webhook), its
 proxies alone are without the new bundle: nobody can hold back the certificates of all others that way.
 """
 
@@ -100,18 +100,24 @@ class ConfigMaps:
         if error.status == 404 or (error.status == 403 and "terminat" in error.message):
             return Outcome.DONE  # the namespace is gone, or about to be
         what = f"ConfigMap {namespace}/{CONFIG_MAP}: {error}"
-        if error.status in (409, 429) or error.status >= 500 or _ours_to_mend(error):
+        if (error.status in (409, 429) or error.status >= 500 or _ours_to_mend(error)) and not _of_a_webhook(error):
             log.warning(what)
             return Outcome.LATER
         if self.refused.get(namespace) != error.message:
             self.refused[namespace] = error.message
-            log.error("%s: proxies there do not learn of new certificates; delete it, and it is made anew", what)
+            mend = "let the webhook answer" if _of_a_webhook(error) else "delete it, and it is made anew"
+            log.error("%s: proxies there do not learn of new certificates; %s", what, mend)
         return Outcome.REFUSED
 
 
 def _ours_to_mend(error: ApiError) -> bool:
     """No right to write ConfigMaps: that is how the operator is installed, and no doing of the namespace."""
     return error.status == 403 and " cannot " in error.message and " resource " in error.message
+
+
+def _of_a_webhook(error: ApiError) -> bool:
+    """An admission webhook does not answer. It may be for that namespace alone; one for all is for our own, too."""
+    return error.status == 500 and "failed calling webhook" in error.message
 
 
 class Webhook:

@@ -125,6 +125,34 @@ async def test_an_api_server_that_comes_back_is_asked_soon(
     assert [record.getMessage().count("away") for record in caplog.records].count(1) == 1
 
 
+async def test_trouble_with_one_service_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a webhook for some Services does not answer: the API server says 500 then."""
+    monkeypatch.setattr(module, "QUIET", 0.0)
+    cluster = Cluster()
+    cluster.listeners = {80, 8080}
+    metadata = {"name": "stubborn", "namespace": "system"}
+    cluster.world.apply(
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": cluster.ports[:1]}}
+    )
+    apply = cluster.apply
+
+    async def choosy(path: str, manifest: dict[str, Any], *, manager: str) -> dict[str, Any]:
+        if path.endswith("/stubborn"):
+            raise ApiError(500, "failed calling webhook")
+        return await apply(path, manifest, manager=manager)
+
+    monkeypatch.setattr(cluster, "apply", choosy)
+    monkeypatch.setattr(cluster, "listening", lambda _gateway: cluster.listeners)
+    services = GatewayServices(cluster, cluster, "system", {"first": "stubborn", "edge": "gateway"})
+    task = asyncio.create_task(services.run())
+    await settled()
+    task.cancel()
+
+    assert cluster.applied == [[8080]]
+    assert list(cluster.told[-1]) == [("first", 8080)]
+    assert "does not have it yet: failed calling webhook" in cluster.told[-1]["first", 8080]
+
+
 async def test_what_was_refused_is_tried_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AGAIN", 0.05)
     cluster = Cluster()
