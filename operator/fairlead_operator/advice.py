@@ -10,10 +10,12 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from fairlead_operator import health
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
+from fairlead_operator.api.pods import Pod
 from fairlead_operator.attach import targets
 from fairlead_operator.bindings import Binding, without_endpoints
 from fairlead_operator.conditions import Findings, Problem, some_of
 from fairlead_operator.faults import Fault
+from fairlead_operator.sidecars import NEVER
 from fairlead_operator.world import World
 
 Found = dict[Ref, Findings]
@@ -24,9 +26,27 @@ Closed = Mapping[tuple[str, int], str]
 def name_pods_without(world: World, findings: Found) -> None:
     """A sidecar comes with a new pod only: those that are older than their policy are named."""
     for ref, pods in world.pods.without().items():
-        message = f"pods that it selects run without a sidecar ({len(pods)}): {_restart(ref.namespace, pods)}"
-        problem = Problem("PodsNotInjected", "spec.proxies.sidecars", message)
-        findings[ref] = findings[ref].also(problem)
+        for why, names in _without(ref.namespace, pods):
+            problem = Problem("PodsNotInjected", "spec.proxies.sidecars", f"pods that it selects {why}: {names}")
+            findings[ref] = findings[ref].also(problem)
+
+
+def _without(namespace: str, pods: Iterable[Pod]) -> Iterator[tuple[str, str]]:
+    """Of pods without a sidecar: what is the matter with some of them, and which they are and what to do."""
+    on_node = sorted(pod.ref.name for pod in pods if pod.on_node)
+    others = sorted(pod.ref.name for pod in pods if not pod.on_node)
+    if namespace in NEVER:
+        every = some_of(sorted([*on_node, *others]))
+        yield (
+            f"get no sidecar ({len(on_node) + len(others)})",
+            f"{every}: none of {namespace} does, use another namespace",
+        )
+        return
+    if others:
+        yield f"run without a sidecar ({len(others)})", _restart(namespace, others)
+    if on_node:
+        what = "let them call a gateway, and label them fairlead.dev/inject=false"
+        yield f"use their node's network and get no sidecar ({len(on_node)})", f"{some_of(on_node)}: {what}"
 
 
 def name_pods_not_capturing(world: World, findings: Found) -> None:

@@ -22,6 +22,10 @@ from fairlead_operator.api.selection import Sidecars
 PREFIX = "sidecar/"
 #: What a sidecar's listeners bind to: only its own pod calls them.
 ADDRESS, ADDRESS_6 = "127.0.0.1", "::1"
+#: Namespaces whose pods get none: what the cluster needs to start waits for nobody.
+NEVER = frozenset({"kube-system"})
+#: Label and value of Fairlead's own pods. The chart's webhooks do not ask about them: the operator cannot start without itself.
+OURS = ("app.kubernetes.io/name", "fairlead")
 #: Where captured connections arrive.
 CAPTURE_PORT = 15001
 #: Ports that a sidecar opens by itself, and what for.
@@ -125,7 +129,9 @@ class Pods:
 
     def lacking(self, pod: Pod) -> tuple[str, ...]:
         """Names of the policies that select *pod* although it runs without a sidecar."""
-        return () if pod.injected or pod.leaving or pod.opted_out else self.selected_by(pod)
+        if pod.injected or pod.leaving or pod.opted_out or pod.labels.get(OURS[0]) == OURS[1]:
+            return ()
+        return self.selected_by(pod)
 
     def groups(self) -> dict[Group, int]:
         """Every group that there is something to configure for, in order, and how many pods it has."""
@@ -144,14 +150,14 @@ class Pods:
                     found[group] += 1
         return dict(sorted(found.items()))
 
-    def without(self) -> dict[Ref, list[str]]:
-        """For each policy the names of the pods that it selects and that run without a sidecar."""
-        found: dict[Ref, list[str]] = {}
+    def without(self) -> dict[Ref, list[Pod]]:
+        """For each policy the pods that it selects and that run without a sidecar."""
+        found: dict[Ref, list[Pod]] = {}
         for namespace in self._by_selector():
             for pod in self.of(namespace):
                 for name in self.lacking(pod):
-                    found.setdefault(Ref("LoadBalancerPolicy", namespace, name), []).append(pod.ref.name)
-        return {ref: sorted(names) for ref, names in found.items()}
+                    found.setdefault(Ref("LoadBalancerPolicy", namespace, name), []).append(pod)
+        return found
 
     def _by_selector(self) -> dict[str, tuple[tuple[str, Sidecars], ...]]:
         if self._selectors is None:

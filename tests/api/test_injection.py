@@ -184,7 +184,10 @@ async def test_without_the_operator_pods_that_want_a_sidecar_wait_and_other_name
     account = {"apiVersion": "v1", "kind": "ServiceAccount"}  # without a controller-manager nobody makes it
     await injecting.site.apply(account | {"metadata": {"name": "default", "namespace": "kube-system"}})
     assert await injecting.pod("kube-system", app="web", **{"fairlead.dev/inject": "true"})
-    assert await injecting.pod(injecting.system, app="web", **{"fairlead.dev/inject": "true"})
+    with pytest.raises(ApiError, match="failed calling webhook"):
+        await injecting.pod(injecting.system, **{"fairlead.dev/inject": "true"})
+    ours = {"fairlead.dev/inject": "true", "app.kubernetes.io/name": "fairlead"}  # could not start without itself
+    assert await injecting.pod(injecting.system, **ours)
 
 
 async def test_a_leader_that_has_not_listed_everything_forgets_no_namespace(

@@ -35,6 +35,7 @@ class Pod:
         captured: to which addresses, as ``IP:port``.
         leaving: it is being deleted.
         opted_out: it wants no sidecar.
+        on_node: it uses its node's network, and can have none.
         state: of its containers.
     """
 
@@ -46,6 +47,7 @@ class Pod:
     captured: frozenset[str] = frozenset()
     leaving: bool = False
     opted_out: bool = False
+    on_node: bool = False
     state: PodState = UNKNOWN
 
 
@@ -80,5 +82,6 @@ def read_pod(raw: dict[str, Any], known: Pod | None = None, now: float = math.in
         frozenset(part for part in annotations.get(CAPTURED, "").split(",") if part),
         bool(metadata.get("deletionTimestamp")),
         labels.get(INJECT) == "false",
+        bool((raw.get("spec") or {}).get("hostNetwork")),
         read_state(raw, known.state if known is not None and known.uid == uid else None, now),
     )

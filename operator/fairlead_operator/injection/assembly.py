@@ -14,6 +14,7 @@ from fairlead_operator.injection.namespaces import InjectedNamespaces
 from fairlead_operator.injection.settings import Settings
 from fairlead_operator.injection.webhook import Webhook
 from fairlead_operator.options import StartError, split
+from fairlead_operator.sidecars import NEVER
 from fairlead_operator.sources.client import KubeClient
 from fairlead_operator.sources.mirror import Kind
 from fairlead_operator.sources.reflector import Reflector, Timings
@@ -70,9 +71,8 @@ class Injection:
         assert config.webhook is not None  # ``settings_of`` has looked
         self.port = 0
         self._config, self._world, self._trust = config, world, trust
-        self._never = frozenset({"kube-system", config.namespace})
         self.webhook = Webhook(settings, selected=self._selected, captured=self._captured, ensure=self._ensure)
-        self.namespaces = InjectedNamespaces(client, config.webhook.name, world.pods.namespaces, self._never)
+        self.namespaces = InjectedNamespaces(client, config.webhook.name, world.pods.namespaces, NEVER)
         kind = Kind(
             "MutatingWebhookConfiguration",
             "admissionregistration.k8s.io/v1",
@@ -101,7 +101,7 @@ class Injection:
 
     async def _ensure(self, namespace: str) -> bool:
         # No namespace that the API server never asks about: nobody proves to be the API server.
-        return namespace not in self._never and await self._trust.ensure(namespace)
+        return namespace not in NEVER and await self._trust.ensure(namespace)
 
     def _selected(self, namespace: str, labels: Mapping[str, str]) -> bool:
         return bool(self._world.pods.selected_by(Pod(Ref("Pod", namespace, "new"), "", labels)))

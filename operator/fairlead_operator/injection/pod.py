@@ -115,11 +115,7 @@ def sidecar(settings: Settings) -> Json:
                 "exec": {"command": ["/usr/local/bin/fairlead-proxy", "wait", "--for", settings.start_limit]},
             }
         },
-        "resources": {
-            name: dict(values)
-            for name, values in (("requests", settings.requests), ("limits", settings.limits))
-            if values
-        },
+        "resources": _resources(settings),
         "securityContext": {
             "runAsUser": UID,
             "runAsGroup": UID,
@@ -137,6 +133,11 @@ def sidecar(settings: Settings) -> Json:
     }
 
 
+def _resources(settings: Settings) -> Json:
+    given = (("requests", settings.requests), ("limits", settings.limits))
+    return {name: dict(values) for name, values in given if values}
+
+
 def _capture(settings: Settings, captured: Sequence[str]) -> Json:
     """The init container that sets the pod's iptables: the one part that needs privileges."""
     command = ["/usr/local/bin/fairlead-proxy", "capture", "--services", ",".join(captured)]
@@ -145,7 +146,7 @@ def _capture(settings: Settings, captured: Sequence[str]) -> Json:
         "image": settings.image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": [*command, "--to", str(CAPTURE_PORT), "--except-uid", str(UID)],
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+        "resources": _resources(settings),  # it ends before the sidecar begins, so the pod needs no more
         "securityContext": {
             "runAsUser": 0,
             "runAsGroup": 0,

@@ -107,6 +107,30 @@ def test_a_pod_without_its_sidecar_concerns_the_policy() -> None:
     assert not reconcile(world).findings[policy_ref("front")].degraded
 
 
+def test_pods_that_get_no_sidecar_are_not_to_be_restarted() -> None:
+    ours, on_node = (pod(name, FRONT, sidecar=False) for name in ("ours", "on-node"))
+    ours["metadata"]["labels"] |= {"app.kubernetes.io/name": "fairlead"}
+    on_node["spec"] = {"hostNetwork": True}
+    world = scene(ours, on_node)
+    (problem,) = reconcile(world).findings[policy_ref("front")].degraded
+
+    assert problem.message == (
+        "pods that it selects use their node's network and get no sidecar (1): on-node: let them call a gateway, and"
+        " label them fairlead.dev/inject=false"
+    )
+    world.apply(pod("old", FRONT, sidecar=False))
+    assert len(reconcile(world).findings[policy_ref("front")].degraded) == 2
+
+
+def test_pods_of_kube_system_get_no_sidecar_whatever_they_do() -> None:
+    world = World()
+    for raw in (pod("dns", FRONT, sidecar=False), front()):
+        world.apply({**raw, "metadata": {**raw["metadata"], "namespace": "kube-system"}})
+    (found,) = reconcile(world).findings.values()
+
+    assert "get no sidecar (1): dns: none of kube-system does, use another namespace" in found.degraded[0].message
+
+
 def test_five_pods_are_named_and_the_rest_counted() -> None:
     world = scene(*(pod(f"old-{i}", FRONT, sidecar=False) for i in range(7)))
     (problem,) = reconcile(world).findings[policy_ref("front")].degraded
