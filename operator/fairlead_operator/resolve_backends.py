@@ -101,13 +101,18 @@ class BackendResolver:
         refs = [(f"{path}.backendRefs[{index}]", ref) for index, ref in enumerate(route.backend_refs)]
         fallbacks = self._fallbacks(route, [(where, ref) for where, ref in refs if ref.fallback])
         found: dict[str, Target] = {}
+        idle = False
         for where, ref in refs:
             backend = None if ref.fallback else self._backend(where, ref, fallbacks)
             if backend is None or ref.weight == 0:
+                idle |= backend is not None
                 continue
             known = found.get(backend.name)
             weight = ref.weight + (known.weight if known else 0)
             found[backend.name] = Target(backend.name, weight, backend.persistence)
+        if idle and not found:
+            why = "no backend has a weight above 0: requests get 503 until one has"
+            self.degraded.append(Problem("NoBackends", f"{path}.backendRefs", why))
         return self._without_dead(path, tuple(found.values()))
 
     def _without_dead(self, path: str, targets: tuple[Target, ...]) -> tuple[Target, ...]:

@@ -49,7 +49,9 @@ class Standalone:
             on_report=self._report,
         )
         self.server = XdsServer(self.store, NodeClusterAuthenticator(), observer=self.plane.answers)
-        self.directory = Directory(options.directory, self.plane, on_error=lambda text: say(f"error: {text}"))
+        self.directory = Directory(
+            options.directory, self.plane, on_error=lambda text: say(f"error: {text}"), on_mended=say
+        )
         self.envoys = Envoys(self._start_envoy)
         self.xds_port = 0
         self.status_port = 0
@@ -217,6 +219,12 @@ def reachable(host: str) -> str:
 
 
 def _in_use(what: str, address: str, option: str) -> str:
+    host, port = split(address)
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        try:
+            probe.bind((host, port))
+        except PermissionError:  # gRPC does not say so
+            return f"the {what} address {address} needs root: choose a port of 1024 or more with {option}"
     return (
         f"the {what} address {address} is in use, or is no address of this machine:"
         f" end the program that has it, or choose another with {option}"

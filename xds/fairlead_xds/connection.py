@@ -201,7 +201,7 @@ class Connection:
             self.proxy.key,
             event.type_url.short,
             ", ".join(list(event.versions)[:3]) if event.certain else f"(one of {len(event.versions)})",
-            event.message,
+            " ".join(event.message.split()),
         )
         self._observer.nacked(self.proxy, event)
 

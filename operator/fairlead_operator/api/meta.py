@@ -58,10 +58,9 @@ def ref_of(raw: Any) -> Ref:
 def _ref(kind: Any, namespace: Any, name: Any) -> Ref:
     """Remembered, as the same objects change again and again. Raises DecodeError."""
     ref = Ref(_text(kind) or "?", _text(namespace), _text(name))
-    if not isinstance(kind, str) or not kind:
-        raise DecodeError(ref, "kind", "is missing")
-    if not isinstance(name, str) or not name:
-        raise DecodeError(ref, "metadata.name", "is missing")
+    for path, value in (("kind", kind), ("metadata.name", name)):
+        if not isinstance(value, str) or not value:
+            raise DecodeError(ref, path, "is missing" if value in (None, "") else "must be a string")
     if not isinstance(namespace, str):
         raise DecodeError(ref, "metadata.namespace", "must be a string")
     if not _NAME.fullmatch(name):

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from fairlead_operator.cli import streams
 from fairlead_operator.options import StartError, split
 
 
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         raise StartError(f"{args.filename}: {error}") from None
     for warning in done.warnings:
         print(f"fairlead: {warning}", file=sys.stderr)
-    yaml.safe_dump_all(done.documents, sys.stdout, sort_keys=False, default_flow_style=False, width=120)
+    streams.write(yaml.safe_dump_all(done.documents, sort_keys=False, default_flow_style=False, width=120))
     return 0
 
 
@@ -82,7 +83,7 @@ def _configured(path: Path) -> Any:
 
 def _read(name: str) -> list[Any]:
     try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        text = streams.read() if name == "-" else Path(name).read_text(encoding="utf-8")
         return [document for document in yaml.safe_load_all(text) if document is not None]
     except OSError as error:
         raise StartError(f"{name}: {error.strerror}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import sys
 from pathlib import Path
@@ -127,6 +128,9 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"fairlead: {starts.exceptions[0]}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever reads has had enough, as `head` has; Python would complain once more as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as of a program that SIGPIPE ends
     except KeyboardInterrupt:
         return 130
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
+from fairlead_operator.cli import streams
 from fairlead_operator.options import StartError
 
 
@@ -36,12 +36,19 @@ def _texts(names: list[str]) -> list[tuple[str, str]]:
     found = []
     for name in names:
         if name == "-":
-            found.append(("standard input", sys.stdin.read()))
+            found.append(("standard input", _stdin()))
             continue
         path = Path(name)
         files = sorted(p for p in path.iterdir() if p.suffix in {".yaml", ".yml", ".json"}) if path.is_dir() else [path]
         found += [(str(file), _text(file)) for file in files]
     return found
+
+
+def _stdin() -> str:
+    try:
+        return streams.read()
+    except UnicodeDecodeError as error:
+        raise StartError(f"standard input: not UTF-8: {error.reason} at byte {error.start}") from None
 
 
 def _text(file: Path) -> str:
@@ -65,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     )
     import yaml  # noqa: PLC0415 - quick --help
 
-    print(yaml.safe_dump(shown, sort_keys=False, width=120), end="")
+    streams.write(yaml.safe_dump(shown, sort_keys=False, width=120))
     return 0 if all(_accepted(entry) for entry in status.values()) else 2
 
 

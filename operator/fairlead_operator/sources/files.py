@@ -33,9 +33,16 @@ class Sink(Protocol):
 class Directory:
     """The manifests of one directory, not of those below it."""
 
-    def __init__(self, path: Path, sink: Sink, *, on_error: Callable[[str], None] = log.error) -> None:
+    def __init__(
+        self,
+        path: Path,
+        sink: Sink,
+        *,
+        on_error: Callable[[str], None] = log.error,
+        on_mended: Callable[[str], None] = log.info,
+    ) -> None:
         self.path = path
-        self._sink, self._on_error = sink, on_error
+        self._sink, self._on_error, self._on_mended = sink, on_error, on_mended
         self._texts: dict[Path, str] = {}
         self._good: dict[Path, list[dict[str, Any]]] = {}
         self._errors: dict[Path, str] = {}
@@ -83,7 +90,8 @@ class Directory:
         except ManifestError as error:
             self._report(path, str(error))
         else:
-            self._errors.pop(path, None)
+            if self._errors.pop(path, None) is not None:
+                self._on_mended(f"{path.name}: is read again")
 
     def _report(self, path: Path, error: str) -> None:
         kept = "; its last good content stays" if path in self._good else ""

@@ -68,7 +68,9 @@ def _documents(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 def _first_lines(text: str) -> Iterator[int]:
     """The line on which each document begins. Raises ManifestError where one nests too deep for the C loader's stack."""
     depth, line = 0, 0
+    keys = _Keys()
     for event in yaml.parse(text, Loader=_LOADER):
+        keys.see(event)
         if isinstance(event, yaml.DocumentStartEvent):
             line = 0
         elif isinstance(event, yaml.NodeEvent) and not line:
@@ -80,6 +82,33 @@ def _first_lines(text: str) -> Iterator[int]:
             depth -= 1
         if depth > DEEPEST:
             raise ManifestError(f"line {_line(event)}: nested more than {DEEPEST} deep")
+
+
+class _Keys:
+    """Sees to it that no mapping has a key twice: YAML takes the last, and nobody sees which that is."""
+
+    def __init__(self) -> None:
+        self._open: list[set[str] | None] = []  # keys of each mapping around; None: a sequence
+        self._key = [False]  # whether the next node at each level is a key
+
+    def see(self, event: yaml.Event) -> None:
+        """The next event. Raises ManifestError."""
+        if isinstance(event, yaml.CollectionEndEvent):
+            self._open.pop()
+            self._key.pop()
+            return
+        if not isinstance(event, yaml.NodeEvent):
+            return
+        known = self._open[-1] if self._open else None
+        if known is not None:
+            if self._key[-1] and isinstance(event, yaml.ScalarEvent):
+                if event.value in known and event.value != "<<":
+                    raise ManifestError(f"line {_line(event)}: {event.value} is there twice: remove one")
+                known.add(event.value)
+            self._key[-1] = not self._key[-1]
+        if isinstance(event, yaml.CollectionStartEvent):
+            self._open.append(set() if isinstance(event, yaml.MappingStartEvent) else None)
+            self._key.append(True)
 
 
 def _line(event: yaml.Event) -> int:

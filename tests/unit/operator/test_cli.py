@@ -6,13 +6,27 @@ import argparse
 import datetime
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from fairlead_operator.cli.main import main, seconds
-from tests.support.manifests import Raw, attached, endpoint, endpoint_slice, listener, placed, policy, running_pod, site
+from tests.support.manifests import (
+    Raw,
+    attached,
+    endpoint,
+    endpoint_slice,
+    listener,
+    placed,
+    policy,
+    running_pod,
+    service,
+    site,
+)
 from tests.support.static_bootstrap import complaint
 from tests.support.worlds import backend
 
@@ -131,6 +145,45 @@ def test_translate_ends_with_1_and_one_sentence_where_a_file_cannot_be_used(
     assert said.out == ""
     assert words in said.err
     assert said.err.count("\n") == 1
+
+
+COMMANDS = [["translate", "-f", "-"], ["inject", "-f", "-"]]
+every_filter = pytest.mark.parametrize("command", COMMANDS, ids=[one[0] for one in COMMANDS])
+
+
+def _fairlead(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fairlead_operator.cli.main", *command], stderr=subprocess.PIPE, **how
+    )
+
+
+@every_filter
+def test_who_reads_only_the_beginning_hears_no_complaint(command: list[str], tmp_path: Path) -> None:
+    """As ``head`` does."""
+    file = tmp_path / "many.yaml"
+    _write(file, *GOOD, *(service(f"other-{i}") for i in range(3000)))
+    with file.open("rb") as given, _fairlead(command, stdin=given, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+@every_filter
+def test_a_stream_that_cannot_be_used_is_one_sentence(command: list[str], tmp_path: Path) -> None:
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "fairlead_operator.cli.main", *command]
+    done = subprocess.run(closed, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "fairlead: standard input is closed: name a file, or pipe something in\n",
+    )
+    with (tmp_path / "a.yaml").open("w+") as given, open("/dev/full", "w") as full:  # noqa: PTH123
+        given.write(yaml.safe_dump_all(GOOD))
+        given.seek(0)
+        process = _fairlead(command, stdin=given, stdout=full)
+        _, said = process.communicate()
+    assert (process.returncode, said) == (1, b"fairlead: standard output: No space left on device\n")
 
 
 def test_translate_never_shows_a_private_key(capsys: pytest.CaptureFixture[str]) -> None:

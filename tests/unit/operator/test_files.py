@@ -29,8 +29,8 @@ class Sink:
 
 class Scene:
     def __init__(self, path: Path) -> None:
-        self.path, self.sink, self.reported = path, Sink(), list[str]()
-        self.directory = Directory(path, self.sink, on_error=self.reported.append)
+        self.path, self.sink, self.reported, self.mended = path, Sink(), list[str](), list[str]()
+        self.directory = Directory(path, self.sink, on_error=self.reported.append, on_mended=self.mended.append)
 
     def write(self, file: str, *objects: Raw) -> None:
         (self.path / file).write_text(yaml.safe_dump_all(objects), "utf-8")
@@ -90,10 +90,12 @@ def test_a_mended_file_ends_the_error(scene: Scene, content: bytes) -> None:
     good = (scene.path / "a.yaml").read_bytes()
     (scene.path / "a.yaml").write_bytes(content)
     scene.scan()
+    assert scene.mended == []
     (scene.path / "a.yaml").write_bytes(good)
 
     assert scene.scan() == []
     assert scene.directory.errors == []
+    assert scene.mended == ["a.yaml: is read again"]
 
 
 @pytest.mark.parametrize("content", [b"kind: [", b"\xff\xfe"], ids=["YAML", "UTF-8"])

@@ -144,6 +144,15 @@ def test_a_route_that_cannot_work_makes_the_policy_invalid(fields: Raw, path: st
 # --- splits
 
 
+def test_weights_of_nothing_but_zero_are_told() -> None:
+    refs: list[Raw] = [{"name": name, "port": 80, "weight": 0} for name in ("web", "other")]
+    world = _world(site(listener(80), _refs(*refs)), *backend("other"))
+
+    assert reasons(_findings(world).degraded) == [("NoBackends", "spec.routes[0].backendRefs")]
+    (only,) = virtual_hosts(snapshots(world)["edge"])["*"].routes
+    assert only.direct_response.status == 503
+
+
 def test_a_service_named_twice_gets_both_shares() -> None:
     refs: list[Raw] = [
         {"name": name, "port": 80, "weight": weight} for name, weight in (("web", 6), ("other", 1), ("web", 3))
