@@ -197,7 +197,8 @@ class _Resolver:
             )
         secret = self.world.secrets.get(target)
         if secret is None:
-            return "CertificateNotFound", f"Secret {target.namespace}/{target.name} does not exist"
+            what = f"Secret {target.namespace}/{target.name}"
+            return "CertificateNotFound", f"{what} does not exist, or its type is not kubernetes.io/tls"
         if not secret.error:
             return None
         kept = "; the certificate before it stays in use" if secret.certificate else ""

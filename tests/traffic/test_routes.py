@@ -47,6 +47,7 @@ async def test_hostnames_the_most_specific_wins(world: World) -> None:
 
     assert await _ask(world, "shop.example.com") == "exact"
     assert await _ask(world, "SHOP.example.com:8443") == "exact"  # RFC 9110: case and port make no other host
+    assert await _ask(world, "shop.example.com.:8443") == "exact"  # nor does the dot of the root
     assert await _ask(world, "www.example.com") == "wild"
     assert await _ask(world, "a.b.example.com") == "wild"
     assert await _ask(world, "a.eu.example.com") == "deep"
@@ -161,6 +162,13 @@ async def test_timeouts(world: World) -> None:
         route(
             "try", "a", matches=[_path("PathPrefix", "/try")], timeouts={"request": "30s", "backendRequest": "200ms"}
         ),
+        route(
+            "once",
+            "a",
+            matches=[_path("PathPrefix", "/once")],
+            timeouts={"request": "30s", "backendRequest": "200ms"},
+            retry={"attempts": 0},
+        ),
         route("none", "a", matches=[_path("PathPrefix", "/none")], timeouts={"request": "0s"}),
     ]
     world.policy("shop", site(listener(world.port), routes))
@@ -168,6 +176,7 @@ async def test_timeouts(world: World) -> None:
 
     assert await _ask(world, "h", "/request?delay=10") == "504"
     assert await _ask(world, "h", "/try?delay=10") == "504"
+    assert await _ask(world, "h", "/once?delay=10") == "504"
     assert await _ask(world, "h", "/none?delay=0.5") == "a"
     assert await _ask(world, "h", "/request") == "a"
     assert backend.paths.count("/try?delay=10") == 1  # a request that may have been processed is not tried again

@@ -76,6 +76,9 @@ POLICY = Kind(
         Column(
             "Accepted", '.status.conditions[?(@.type=="Accepted")].status', "string", "Valid, and wins its conflicts"
         ),
+        Column(
+            "Resolved", '.status.conditions[?(@.type=="ResolvedRefs")].status', "string", "All that it refers to exists"
+        ),
         Column("Programmed", '.status.conditions[?(@.type=="Programmed")].status', "string", "Every proxy took it"),
         Column(
             "Degraded", '.status.conditions[?(@.type=="Degraded")].status', "string", "Served, and something is wrong"

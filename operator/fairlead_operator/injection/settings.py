@@ -61,10 +61,10 @@ def of_pod(settings: Settings, annotations: Mapping[str, str]) -> Settings:
     for what, least in resources["requests"].items():
         most = resources["limits"].get(what)
         if most is not None and amount(least) > amount(most):
-            raise InjectionError(
-                f"annotation {GROUP}/proxy-{what}-request: {least} is above the limit of {most}: set"
-                f" {GROUP}/proxy-{what}-limit too"
-            )
+            request, limit = (f"{GROUP}/proxy-{what}-{one}" for one in ("request", "limit"))
+            if request in annotations:
+                raise InjectionError(f"annotation {request}: {least} is above the limit of {most}: set {limit} too")
+            raise InjectionError(f"annotation {limit}: {most} is below the request of {least}: set {request} too")
     limit = annotations.get(START_LIMIT, settings.start_limit)
     if not re.fullmatch(DURATION_PATTERN, limit) or milliseconds(limit) == 0:
         raise InjectionError(f"annotation {START_LIMIT}: {limit!r} is not a duration: write it as 20s or 1m")

@@ -48,8 +48,8 @@ class Retry(Value):
 
 def retry_policy(value: Retry, *, hashing: bool, per_try_timeout: datetime.timedelta | None) -> RetryPolicy | None:
     """``RouteAction.retry_policy``. A retry takes another host, unless the algorithm hashes: it would pick the same."""
-    if value.attempts == 0:
-        return None
+    if value.attempts == 0:  # the policy has the timeout of the one try, too
+        return RetryPolicy(num_retries=0, per_try_timeout=per_try_timeout) if per_try_timeout is not None else None
     previous_hosts = RetryPolicyRetryHostPredicate(
         name="envoy.retry_host_predicates.previous_hosts", typed_config=any_of(PreviousHostsPredicate())
     )

@@ -24,7 +24,10 @@ class Timeouts(Value):
         description="From the end of the request to the end of the answer, with retries. Default: 15s. `0s`: none.",
     )
     backend_request: Duration | None = Field(
-        None, description="The same for one try at one endpoint. Absent or `0s`: only the request's timeout holds."
+        None,
+        description=(
+            "For one try at one endpoint, until its answer begins. Absent or `0s`: only the request's timeout holds."
+        ),
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -82,6 +82,7 @@ def _http_connection_manager(chain: Chain) -> HttpConnectionManager:
         http_filters=http_filters(),
         # The edge of Envoy's own advice: the address of the client is that of its connection.
         use_remote_address=True,
+        strip_trailing_host_dot=True,  # example.com. is the same host: RFC 1034, 3.1
         normalize_path=True,
         merge_slashes=True,
         path_with_escaped_slashes_action=HttpConnectionManagerPathWithEscapedSlashesAction.UNESCAPE_AND_REDIRECT,
