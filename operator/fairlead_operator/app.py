@@ -125,6 +125,7 @@ class Operator:
             peers=self.replica.peers if self.replica else None,
             settle=0.0 if self.replica else options.settle,
         )
+        self.plane.world.own_gateways = options.config is None
         self.trust = self._trust()
         self.server = XdsServer(
             self.store,

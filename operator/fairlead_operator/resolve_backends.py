@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from fairlead_operator import health
 from fairlead_operator.api import policy as api
+from fairlead_operator.api.backend import BackendEndpoint, on_own_machine
 from fairlead_operator.api.core import ServicePort
 from fairlead_operator.api.meta import Ref
 from fairlead_operator.api.objects import LoadBalancerPolicy
@@ -240,12 +241,29 @@ class BackendResolver:
             )
             return None
         entries = backend.spec.endpoints
+        if problem := self._own_machine(path, target, entries):
+            self.resolved.append(problem)
+            return None
         at = (active.port or 0) if active is not None else 0
         hosts = tuple(Host(e.hostname, e.port, e.weight, at) for e in entries if e.hostname is not None)
         static = tuple(
             Endpoint(e.address, e.port, weight=e.weight, check_port=at) for e in entries if e.address is not None
         )
         return hosts, static
+
+    def _own_machine(self, path: str, target: Ref, entries: Sequence[BackendEndpoint]) -> Problem | None:
+        """A gateway is everybody's: what listens on its loopback, as its statistics, is nobody's backend."""
+        proxies = self.policy.spec.proxies
+        if self.world.own_gateways or proxies is None or proxies.gateway is None:
+            return None
+        for index, one in enumerate(entries):
+            if on_own_machine(one):
+                what = (
+                    f"Backend {target.namespace}/{target.name}: spec.endpoints[{index}]: {one.address or one.hostname}"
+                )
+                why = "is the gateway's own machine: use an address that others reach"
+                return Problem("AddressNotAllowed", f"{path}.name", f"{what} {why}")
+        return None
 
     def _bind(self, path: str, binding: Binding, balancing: Balancing, hosts: tuple[Host, ...]) -> Backend:
         name = binding.cluster

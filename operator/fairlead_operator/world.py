@@ -69,10 +69,12 @@ class World:
 
     Attributes:
         now: seconds since the epoch; whoever computes with the world says it.
+        own_gateways: whoever writes Backends runs the gateways too, so that these may reach what is on their own machine.
     """
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.own_gateways = True
         self.policies: dict[Ref, LoadBalancerPolicy | InvalidPolicy] = {}
         self.backends: dict[Ref, Backend] = {}
         self.services: dict[Ref, Service] = {}

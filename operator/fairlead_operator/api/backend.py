@@ -61,6 +61,19 @@ class BackendEndpoint(Value):
     )
 
 
+def on_own_machine(endpoint: BackendEndpoint) -> bool:
+    """Whether it is the machine of whoever connects to it, or one that answers each machine differently.
+
+    Loopback, link-local (clouds have their metadata there) and unspecified addresses, and the names that stand for loopback
+    (RFC 6761, 6.3). Not what other names resolve to.
+    """
+    if endpoint.address is None:
+        name = endpoint.hostname or ""
+        return name == "localhost" or name.endswith(".localhost")
+    address = ipaddress.ip_address(endpoint.address)
+    return address.is_loopback or address.is_link_local or address.is_unspecified
+
+
 class BackendSpec(Value):
     """The endpoints, all by address or all by DNS name."""
 

@@ -144,6 +144,35 @@ def test_a_route_that_cannot_work_makes_the_policy_invalid(fields: Raw, path: st
 # --- splits
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        {"address": "127.0.0.1"},
+        {"address": "169.254.169.254"},
+        {"address": "0.0.0.0"},
+        {"address": "::1"},
+        {"address": "fe80::1"},
+        {"hostname": "localhost"},
+        {"hostname": "a.localhost"},
+    ],
+    ids=lambda one: next(iter(one.values())),
+)
+def test_what_is_on_a_shared_gateways_own_machine_is_no_backend(endpoint: Raw) -> None:
+    """Its statistics listen there, and a cloud's metadata answers there."""
+    world = _world(
+        site(listener(80), _refs({"name": "own", "kind": "Backend"})), _external("own", endpoint | {"port": 19001})
+    )
+    assert _findings(world).resolved == ()
+
+    world.own_gateways = False
+    (problem,) = _findings(world).resolved
+    value = next(iter(endpoint.values()))
+    assert (problem.reason, problem.path) == ("AddressNotAllowed", "spec.routes[0].backendRefs[0].name")
+    assert f"Backend shop/own: spec.endpoints[0]: {value} is the gateway's own machine" in problem.message
+    (only,) = virtual_hosts(snapshots(world)["edge"])["*"].routes
+    assert only.direct_response.status == 503
+
+
 def test_weights_of_nothing_but_zero_are_told() -> None:
     refs: list[Raw] = [{"name": name, "port": 80, "weight": 0} for name in ("web", "other")]
     world = _world(site(listener(80), _refs(*refs)), *backend("other"))
