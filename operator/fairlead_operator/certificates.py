@@ -27,3 +27,10 @@ def problem(certificate: bytes, key: bytes) -> str:
     if public != private.public_key().public_bytes(*form):
         return "data[tls.key] is not the key of the first certificate in data[tls.crt]"
     return ""
+
+
+def expires(certificate: bytes) -> float:
+    """When the first of a PEM chain that has no ``problem`` ends, in seconds since the epoch."""
+    from cryptography import x509  # noqa: PLC0415 - as above
+
+    return min(one.not_valid_after_utc.timestamp() for one in x509.load_pem_x509_certificates(certificate))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -134,6 +135,7 @@ class ControlPlane:
         self._settle, self._status_from = settle, 0.0
         self._now = now
         self._turns = Turns(self.world, self._wall)
+        self._expiry = math.inf
         self._damping = Damping()
         self._assignments = Assignments(self.world)
         self._serves, self.served_at = asyncio.Event(), 0.0
@@ -241,14 +243,15 @@ class ControlPlane:
         """Run what is due, and come back when the next is."""
         now = self._time()
         self._take_turns(now)
+        self._note_expired(now)
         if _is_due(self._endpoints.due(), now):
             self.run_endpoints()
         if _is_due(self._config.due(), now):
             self.run_config()
         if _is_due(self._status_due(), now):
             self.run_status()
-        lanes = (self._endpoints.due(), self._config.due(), self._status_due(), self._next_turn(), self._damping.due())
-        dues = [due for due in lanes if due is not None]
+        lanes = (self._endpoints.due(), self._config.due(), self._status_due())
+        dues = [due for due in (*lanes, self._next_turn(), self._damping.due(), self._next_expiry()) if due is not None]
         if dues:
             self._come_back(min(dues))
 
@@ -284,6 +287,17 @@ class ControlPlane:
         wait = self._turns.wait()
         return None if wait is None else self._time() + wait
 
+    def _note_expired(self, now: float) -> None:
+        """A certificate that ends is told, though nothing is heard of its Secret."""
+        if self._expiry <= self._wall():
+            self._expiry = math.inf
+            self._config.mark(now)
+
+    def _next_expiry(self) -> float | None:
+        """By a wall clock that somebody may set: it is looked at each minute."""
+        left = self._expiry - self._wall()
+        return None if left == math.inf else self._time() + min(60.0, max(0.01, left))
+
     def run_config(self) -> None:
         """The config lane: everything, from nothing."""
         self.world.now = self._wall()
@@ -296,6 +310,7 @@ class ControlPlane:
         self._second_chances.give(run)
         held = self._quarantine.held(self.world)
         self.reconciled = run(held)
+        self._expiry = self.world.next_expiry()
         for fault in self.reconciled.faults:
             self._faults.tell(fault)
         self._tally.reconciled(self.reconciled)

@@ -5,6 +5,7 @@ Pure. Called by ``reconcile`` for each policy; whatever it finds concerns this p
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass, field
 
 from fairlead_operator import hostnames, sidecars
@@ -200,7 +201,10 @@ class _Resolver:
             what = f"Secret {target.namespace}/{target.name}"
             return "CertificateNotFound", f"{what} does not exist, or its type is not kubernetes.io/tls"
         if not secret.error:
-            return None
+            if secret.expires > self.world.now:
+                return None
+            ended = datetime.datetime.fromtimestamp(secret.expires, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return "CertificateExpired", f"Secret {target.namespace}/{target.name} ended at {ended}: clients refuse it"
         kept = "; the certificate before it stays in use" if secret.certificate else ""
         return "InvalidCertificate", f"Secret {target.namespace}/{target.name}: {secret.error}{kept}"
 

@@ -216,6 +216,10 @@ class World:
         pods, self._retold = self._retold, set()
         return {service for pod in pods for service in self._services_of(pod)}
 
+    def next_expiry(self) -> float:
+        """When the next certificate ends that has not ended yet, in seconds since the epoch; infinite: never."""
+        return min((one.expires for one in self.secrets.values() if one.expires > self.now), default=math.inf)
+
     def valid_policies(self) -> list[LoadBalancerPolicy]:
         """The policies that could be read, the older first: the order in which conflicts are decided."""
         found = [policy for policy in self.policies.values() if isinstance(policy, LoadBalancerPolicy)]
@@ -320,7 +324,7 @@ class World:
         """A bad update of a certificate that served keeps the one that served, and says so."""
         error = secret.error or certificates.problem(secret.certificate, secret.key)
         if not error:
-            return secret
+            return replace(secret, expires=certificates.expires(secret.certificate))
         before = self.secrets.get(secret.ref)
         if before is not None and before.certificate:
             return replace(before, error=error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -47,12 +48,17 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class TlsSecret:
-    """A Secret; ``error`` says why it cannot serve as a certificate."""
+    """A Secret; ``error`` says why it cannot serve as a certificate.
+
+    Attributes:
+        expires: when the certificate ends, in seconds since the epoch.
+    """
 
     ref: Ref
     certificate: bytes = field(repr=False)
     key: bytes = field(repr=False)
     error: str = ""
+    expires: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from fairlead_operator.progress import Report
 from fairlead_xds.snapshot import Snapshot, TypeUrl
 from fairlead_xds.store import Store
 from fairlead_xds.testing import Client, DeltaClient, Refuse, SotwClient
+from tests.support.key_pairs import pair
 from tests.support.manifests import (
     NAMESPACE,
     Raw,
@@ -26,6 +27,7 @@ from tests.support.manifests import (
     policy,
     route,
     running_pod,
+    secret,
     service,
 )
 from tests.support.manifests import site as site_of
@@ -524,6 +526,26 @@ async def test_an_endpoint_that_was_held_back_is_judged_again_when_its_time_has_
     assert degraded() == 0
     assert scene.plane._next_turn() is None
     assert bodies(scene.current()) == bodies(snapshots(scene.plane.world)["edge"])
+
+
+async def test_a_certificate_that_ends_is_told_though_nothing_is_heard_of_it() -> None:
+    ends = THEN + datetime.timedelta(hours=1)
+    scene = Scene(
+        policy("site", site_of(listener(443, secret="tls"), "web")),
+        *backend("web"),
+        secret("tls", *pair("a.com", ends)),
+    )
+    scene.settle()
+    assert scene.told("site", "ResolvedRefs")[0] == "True"
+    scene.now = ends - datetime.timedelta(seconds=1)
+    scene.plane._run_due()
+    assert scene.plane._config.due() is None
+
+    scene.now = ends
+    scene.plane._run_due()
+    assert scene.plane._config.due() is not None
+    scene.settle()
+    assert scene.told("site", "ResolvedRefs") == ("False", "CertificateExpired")
 
 
 async def test_changes_that_put_off_what_is_due_leave_the_timer_as_it_is() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import math
 from typing import Any
 
 import pytest
@@ -318,6 +320,21 @@ def test_a_certificate_that_went_bad_stays_in_use_and_is_told() -> None:
     (problem,) = _findings(world).resolved
     assert problem.reason == "InvalidCertificate"
     assert "stays in use" in problem.message
+
+
+def test_a_certificate_that_has_ended_is_told_and_stays_in_use() -> None:
+    ends = datetime.datetime(2026, 5, 1, 12, tzinfo=datetime.UTC)
+    world = _world(site(listener(443, secret="tls"), "web"), manifests.secret("tls", *pair("a.com", ends)))
+    world.now = ends.timestamp() - 1
+    assert _findings(world).resolved == ()
+    assert world.next_expiry() == ends.timestamp()
+
+    world.now += 1
+    (problem,) = _findings(world).resolved
+    assert (problem.reason, problem.path) == ("CertificateExpired", "spec.listeners[0].tls.certificateRefs[0]")
+    assert problem.message == "Secret shop/tls ended at 2026-05-01T12:00:00Z: clients refuse it"
+    assert [entry.port for entry in reconcile(world).proxies["edge"].listeners] == [443]
+    assert world.next_expiry() == math.inf
 
 
 def test_a_certificate_of_another_namespace_needs_a_grant() -> None:
