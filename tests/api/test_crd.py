@@ -129,9 +129,10 @@ def test_kubectl_get_shows_the_columns(kube: Cluster, namespace: str) -> None:
     kube.request("PUT", f"{kube.path_of(stored)}/status", {**stored, "status": STATUS})
     table = kube.request("GET", f"{PREFIX}/{namespace}/loadbalancerpolicies", accept=TABLE)
     names = [column["name"] for column in table["columnDefinitions"]]
-    assert names == ["Name", "Type", "Algorithm", "Endpoints", "Proxies", "Accepted", "Programmed", "Degraded", "Age"]
+    shown = ["Type", "Algorithm", "Endpoints", "Proxies", "Accepted", "Resolved", "Programmed", "Degraded"]
+    assert names == ["Name", *shown, "Age"]
     (row,) = table["rows"]
-    assert row["cells"][:-1] == ["shop", "Gateway", "ConsistentHash", "7/9", "3/3", "True", "True", "False"]
+    assert row["cells"][:-1] == ["shop", "Gateway", "ConsistentHash", "7/9", "3/3", "True", "True", "True", "False"]
 
 
 def test_a_status_write_leaves_the_spec_alone(kube: Cluster, namespace: str) -> None:
