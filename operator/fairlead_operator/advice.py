@@ -5,7 +5,7 @@ A part of ``reconcile``: each adds to the findings of the policies that it conce
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 
 from fairlead_operator import health
 from fairlead_operator.api.meta import Ref
@@ -31,7 +31,7 @@ def name_pods_without(world: World, findings: Found) -> None:
             findings[ref] = findings[ref].also(problem)
 
 
-def _without(namespace: str, pods: Iterable[Pod]) -> Iterator[tuple[str, str]]:
+def _without(namespace: str, pods: Collection[Pod]) -> Iterator[tuple[str, str]]:
     """Of pods without a sidecar: what is the matter with some of them, and which they are and what to do."""
     on_node = sorted(pod.ref.name for pod in pods if pod.on_node)
     others = sorted(pod.ref.name for pod in pods if not pod.on_node)

@@ -36,7 +36,7 @@ from fairlead_operator.sidecar_keys import SidecarKeys
 from fairlead_operator.status import Ejected
 from fairlead_operator.statuses import Statuses, StatusSink
 from fairlead_operator.tally import Tally
-from fairlead_operator.turns import Turns
+from fairlead_operator.turns import Turns, until
 from fairlead_operator.world import Changed, Lane, World
 from fairlead_xds.model import LoadAssignment
 from fairlead_xds.observer import Proxy
@@ -294,9 +294,7 @@ class ControlPlane:
             self._config.mark(now)
 
     def _next_expiry(self) -> float | None:
-        """By a wall clock that somebody may set: it is looked at each minute."""
-        left = self._expiry - self._wall()
-        return None if left == math.inf else self._time() + min(60.0, max(0.01, left))
+        return None if self._expiry == math.inf else self._time() + until(self._expiry, self._wall())
 
     def run_config(self) -> None:
         """The config lane: everything, from nothing."""

@@ -220,29 +220,35 @@ def reachable(host: str) -> str:
 
 def _in_use(what: str, address: str, option: str) -> str:
     host, port = split(address)
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        try:
-            probe.bind((host, port))
-        except PermissionError:  # gRPC does not say so
-            return f"the {what} address {address} needs root: choose a port of 1024 or more with {option}"
+    if isinstance(_bind_error(host, port), PermissionError):  # gRPC does not say so
+        return f"the {what} address {address} needs root: choose a port of 1024 or more with {option}"
     return (
         f"the {what} address {address} is in use, or is no address of this machine:"
         f" end the program that has it, or choose another with {option}"
     )
 
 
-def _check_port(address: str, port: int) -> None:
-    """Envoy would refuse the listener; a sentence before the start is kinder. Raises StartError."""
+def _bind_error(address: str, port: int) -> OSError | None:
+    """What the system says to a server there; ``None``: it may."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
-        except PermissionError:
-            raise StartError(f"port {port} needs root: use a port of 1024 or more in the listener") from None
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise StartError(f"gateways cannot bind to {address}: choose another --listen-address") from None
-            raise StartError(
-                f"port {port} is in use: end the program that has it, or change the listener's port in the manifest"
-            ) from None
+            return error
+    return None
+
+
+def _check_port(address: str, port: int) -> None:
+    """Envoy would refuse the listener; a sentence before the start is kinder. Raises StartError."""
+    error = _bind_error(address, port)
+    if error is None:
+        return
+    if isinstance(error, PermissionError):
+        raise StartError(f"port {port} needs root: use a port of 1024 or more in the listener")
+    if error.errno != errno.EADDRINUSE:
+        raise StartError(f"gateways cannot bind to {address}: choose another --listen-address")
+    raise StartError(
+        f"port {port} is in use: end the program that has it, or change the listener's port in the manifest"
+    )

@@ -18,6 +18,11 @@ _LONGEST = 60.0
 _SHORTEST = 0.01
 
 
+def until(at: float, now: float) -> float:
+    """Seconds to wait for a moment of the wall clock, or to look at that again."""
+    return min(_LONGEST, max(_SHORTEST, at - now))
+
+
 class Turns:
     """One for a control plane. Times are seconds since the epoch, as *now* tells them."""
 
@@ -57,4 +62,4 @@ class Turns:
         """Seconds until ``take`` may have something; ``None``: nobody is held back."""
         if not self._at:
             return None
-        return min(_LONGEST, max(_SHORTEST, min(self._at.values()) - self._now()))
+        return until(min(self._at.values()), self._now())

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from fairlead_operator.app import Operator, OperatorOptions, running
+from fairlead_operator.app import Operator
 from tests.support.api_proxy import ApiProxy
-from tests.support.operating import QUICK, Json, Site, eventually, installation, operating
+from tests.support.operating import Json, Site, eventually, installation, operating, starting
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -129,15 +129,8 @@ async def test_a_leader_that_has_not_listed_everything_takes_no_port_away(site: 
         await _ports(site, 80, 8080)
     proxy.refuse("endpointslices")
     entry = {"name": site.gateway, "service": "gateway", "namespaces": {"from": "All"}}
-    options = OperatorOptions(
-        kubeconfig=str(proxy.kubeconfig),
-        config=installation(site.namespace, "two", gateways=[entry]),
-        xds_address="127.0.0.1:0",
-        status_address="127.0.0.1:0",
-        timings=QUICK,
-        settle=0.0,
-    )
-    async with running(options) as operator:
+    config = installation(site.namespace, "two", gateways=[entry])
+    async with starting(proxy.kubeconfig, config=config) as operator:
         replica = operator.replica
         assert replica is not None
         await eventually(lambda: replica.leadership.is_leader and operator.plane.world.services, "it leads and knows")

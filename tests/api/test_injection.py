@@ -13,14 +13,14 @@ import yaml
 
 from fairlead_operator.api.config import OperatorConfig
 from fairlead_operator.api.pods import SIDECAR
-from fairlead_operator.app import Operator, OperatorOptions, running
+from fairlead_operator.app import Operator
 from fairlead_operator.injection.namespaces import WEBHOOK
 from fairlead_operator.injection.pod import PROXY, has_sidecar
 from fairlead_operator.trust.assembly import options_of
 from tests.support import helm
 from tests.support.api_proxy import ApiProxy
 from tests.support.kube import ApiError, Cluster
-from tests.support.operating import QUICK, Json, Site, eventually, installation, operating
+from tests.support.operating import Json, Site, eventually, installation, operating, starting
 
 pytestmark = pytest.mark.timeout(120)
 _numbers = itertools.count(1)
@@ -201,16 +201,7 @@ async def test_a_leader_that_has_not_listed_everything_forgets_no_namespace(
         await injecting.namespaces(injecting.site.namespace)
     proxy.refuse("loadbalancerpolicies")
     config = injecting.config()
-    options = OperatorOptions(
-        kubeconfig=str(proxy.kubeconfig),
-        config=config,
-        trust=options_of(config),
-        xds_address="127.0.0.1:0",
-        status_address="127.0.0.1:0",
-        timings=QUICK,
-        settle=0.0,
-    )
-    async with running(options) as operator:
+    async with starting(proxy.kubeconfig, config=config, trust=options_of(config)) as operator:
         replica, injection = operator.replica, operator.injection
         assert replica is not None
         assert injection is not None

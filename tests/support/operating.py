@@ -30,12 +30,17 @@ _LASTING = concurrent.futures.ThreadPoolExecutor(1)
 QUICK = Timings(backoff=(0.02, 0.5), absent=0.5)
 
 
+def starting(kubeconfig: Path, **options: Any) -> contextlib.AbstractAsyncContextManager[Operator]:
+    """An operator on free ports that may not have listed everything yet."""
+    given = {"timings": QUICK, "settle": 0.0, "kopf_backoff": (0.02, 0.5), **options}
+    given = {"xds_address": "127.0.0.1:0", "status_address": "127.0.0.1:0", **given}
+    return running(OperatorOptions(kubeconfig=str(kubeconfig), **given))
+
+
 @contextlib.asynccontextmanager
 async def operating(kubeconfig: Path, **options: Any) -> AsyncIterator[Operator]:
     """An operator on free ports that serves already."""
-    given = {"timings": QUICK, "settle": 0.0, "kopf_backoff": (0.02, 0.5), **options}
-    given = {"xds_address": "127.0.0.1:0", "status_address": "127.0.0.1:0", **given}
-    async with running(OperatorOptions(kubeconfig=str(kubeconfig), **given)) as operator:
+    async with starting(kubeconfig, **options) as operator:
         await eventually(lambda: operator.plane.ready, "the operator is ready")
         yield operator
 

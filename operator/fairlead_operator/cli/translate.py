@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,26 +38,19 @@ def _texts(names: list[str]) -> list[tuple[str, str]]:
     found = []
     for name in names:
         if name == "-":
-            found.append(("standard input", _stdin()))
+            found.append(_text("standard input", streams.read))
             continue
         path = Path(name)
         files = sorted(p for p in path.iterdir() if p.suffix in {".yaml", ".yml", ".json"}) if path.is_dir() else [path]
-        found += [(str(file), _text(file)) for file in files]
+        found += [_text(str(file), partial(file.read_text, encoding="utf-8")) for file in files]
     return found
 
 
-def _stdin() -> str:
+def _text(name: str, read: Callable[[], str]) -> tuple[str, str]:
     try:
-        return streams.read()
+        return name, read()
     except UnicodeDecodeError as error:
-        raise StartError(f"standard input: not UTF-8: {error.reason} at byte {error.start}") from None
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise StartError(f"{file}: not UTF-8: {error.reason} at byte {error.start}") from None
+        raise StartError(f"{name}: not UTF-8: {error.reason} at byte {error.start}") from None
 
 
 def run(args: argparse.Namespace) -> int:
